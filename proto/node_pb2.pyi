@@ -1,0 +1,369 @@
+from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class MemberState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    MEMBER_STATE_UNSPECIFIED: _ClassVar[MemberState]
+    ALIVE: _ClassVar[MemberState]
+    SUSPECT: _ClassVar[MemberState]
+    DEAD: _ClassVar[MemberState]
+    LEFT: _ClassVar[MemberState]
+
+class Refusal(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    REFUSAL_UNSPECIFIED: _ClassVar[Refusal]
+    PROTOCOL: _ClassVar[Refusal]
+    OTHER_CLUSTER: _ClassVar[Refusal]
+    NAME_TAKEN: _ClassVar[Refusal]
+    ID_TAKEN: _ClassVar[Refusal]
+    DECLARED_DEAD: _ClassVar[Refusal]
+
+class ExitKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    EXIT_NORMAL: _ClassVar[ExitKind]
+    EXIT_FAILURE: _ClassVar[ExitKind]
+    EXIT_KILLED: _ClassVar[ExitKind]
+    EXIT_LINK_DIED: _ClassVar[ExitKind]
+    EXIT_NO_PROCESS: _ClassVar[ExitKind]
+    EXIT_NO_CONNECTION: _ClassVar[ExitKind]
+
+class SpawnFailure(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    SPAWN_FAILURE_UNSPECIFIED: _ClassVar[SpawnFailure]
+    MODULE_UNKNOWN: _ClassVar[SpawnFailure]
+    MODULE_INVALID: _ClassVar[SpawnFailure]
+    INSTANTIATION: _ClassVar[SpawnFailure]
+    LIMIT: _ClassVar[SpawnFailure]
+    STOPPING: _ClassVar[SpawnFailure]
+MEMBER_STATE_UNSPECIFIED: MemberState
+ALIVE: MemberState
+SUSPECT: MemberState
+DEAD: MemberState
+LEFT: MemberState
+REFUSAL_UNSPECIFIED: Refusal
+PROTOCOL: Refusal
+OTHER_CLUSTER: Refusal
+NAME_TAKEN: Refusal
+ID_TAKEN: Refusal
+DECLARED_DEAD: Refusal
+EXIT_NORMAL: ExitKind
+EXIT_FAILURE: ExitKind
+EXIT_KILLED: ExitKind
+EXIT_LINK_DIED: ExitKind
+EXIT_NO_PROCESS: ExitKind
+EXIT_NO_CONNECTION: ExitKind
+SPAWN_FAILURE_UNSPECIFIED: SpawnFailure
+MODULE_UNKNOWN: SpawnFailure
+MODULE_INVALID: SpawnFailure
+INSTANTIATION: SpawnFailure
+LIMIT: SpawnFailure
+STOPPING: SpawnFailure
+
+class NodeInfo(_message.Message):
+    __slots__ = ("id", "name", "cluster", "address", "labels", "started_ms")
+    class LabelsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    ID_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    CLUSTER_FIELD_NUMBER: _ClassVar[int]
+    ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    LABELS_FIELD_NUMBER: _ClassVar[int]
+    STARTED_MS_FIELD_NUMBER: _ClassVar[int]
+    id: int
+    name: str
+    cluster: str
+    address: str
+    labels: _containers.ScalarMap[str, str]
+    started_ms: int
+    def __init__(self, id: _Optional[int] = ..., name: _Optional[str] = ..., cluster: _Optional[str] = ..., address: _Optional[str] = ..., labels: _Optional[_Mapping[str, str]] = ..., started_ms: _Optional[int] = ...) -> None: ...
+
+class Member(_message.Message):
+    __slots__ = ("node", "state", "incarnation")
+    NODE_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    INCARNATION_FIELD_NUMBER: _ClassVar[int]
+    node: NodeInfo
+    state: MemberState
+    incarnation: int
+    def __init__(self, node: _Optional[_Union[NodeInfo, _Mapping]] = ..., state: _Optional[_Union[MemberState, str]] = ..., incarnation: _Optional[int] = ...) -> None: ...
+
+class Hello(_message.Message):
+    __slots__ = ("protocol_min", "protocol_max", "node", "members", "refusal", "detail")
+    PROTOCOL_MIN_FIELD_NUMBER: _ClassVar[int]
+    PROTOCOL_MAX_FIELD_NUMBER: _ClassVar[int]
+    NODE_FIELD_NUMBER: _ClassVar[int]
+    MEMBERS_FIELD_NUMBER: _ClassVar[int]
+    REFUSAL_FIELD_NUMBER: _ClassVar[int]
+    DETAIL_FIELD_NUMBER: _ClassVar[int]
+    protocol_min: int
+    protocol_max: int
+    node: NodeInfo
+    members: _containers.RepeatedCompositeFieldContainer[Member]
+    refusal: Refusal
+    detail: str
+    def __init__(self, protocol_min: _Optional[int] = ..., protocol_max: _Optional[int] = ..., node: _Optional[_Union[NodeInfo, _Mapping]] = ..., members: _Optional[_Iterable[_Union[Member, _Mapping]]] = ..., refusal: _Optional[_Union[Refusal, str]] = ..., detail: _Optional[str] = ...) -> None: ...
+
+class Frame(_message.Message):
+    __slots__ = ("envelopes", "session", "first_sequence", "acknowledged", "hello", "goodbye")
+    ENVELOPES_FIELD_NUMBER: _ClassVar[int]
+    SESSION_FIELD_NUMBER: _ClassVar[int]
+    FIRST_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    ACKNOWLEDGED_FIELD_NUMBER: _ClassVar[int]
+    HELLO_FIELD_NUMBER: _ClassVar[int]
+    GOODBYE_FIELD_NUMBER: _ClassVar[int]
+    envelopes: _containers.RepeatedCompositeFieldContainer[Envelope]
+    session: int
+    first_sequence: int
+    acknowledged: int
+    hello: Hello
+    goodbye: Goodbye
+    def __init__(self, envelopes: _Optional[_Iterable[_Union[Envelope, _Mapping]]] = ..., session: _Optional[int] = ..., first_sequence: _Optional[int] = ..., acknowledged: _Optional[int] = ..., hello: _Optional[_Union[Hello, _Mapping]] = ..., goodbye: _Optional[_Union[Goodbye, _Mapping]] = ...) -> None: ...
+
+class Goodbye(_message.Message):
+    __slots__ = ("reason",)
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    reason: str
+    def __init__(self, reason: _Optional[str] = ...) -> None: ...
+
+class Envelope(_message.Message):
+    __slots__ = ("message", "link", "unlink", "link_died", "monitor", "stop_monitoring", "process_died", "kill", "exists", "exists_reply", "spawn", "spawn_reply", "gossip")
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    LINK_FIELD_NUMBER: _ClassVar[int]
+    UNLINK_FIELD_NUMBER: _ClassVar[int]
+    LINK_DIED_FIELD_NUMBER: _ClassVar[int]
+    MONITOR_FIELD_NUMBER: _ClassVar[int]
+    STOP_MONITORING_FIELD_NUMBER: _ClassVar[int]
+    PROCESS_DIED_FIELD_NUMBER: _ClassVar[int]
+    KILL_FIELD_NUMBER: _ClassVar[int]
+    EXISTS_FIELD_NUMBER: _ClassVar[int]
+    EXISTS_REPLY_FIELD_NUMBER: _ClassVar[int]
+    SPAWN_FIELD_NUMBER: _ClassVar[int]
+    SPAWN_REPLY_FIELD_NUMBER: _ClassVar[int]
+    GOSSIP_FIELD_NUMBER: _ClassVar[int]
+    message: Message
+    link: Link
+    unlink: Unlink
+    link_died: LinkDied
+    monitor: Monitor
+    stop_monitoring: StopMonitoring
+    process_died: ProcessDied
+    kill: Kill
+    exists: Exists
+    exists_reply: ExistsReply
+    spawn: Spawn
+    spawn_reply: SpawnReply
+    gossip: Gossip
+    def __init__(self, message: _Optional[_Union[Message, _Mapping]] = ..., link: _Optional[_Union[Link, _Mapping]] = ..., unlink: _Optional[_Union[Unlink, _Mapping]] = ..., link_died: _Optional[_Union[LinkDied, _Mapping]] = ..., monitor: _Optional[_Union[Monitor, _Mapping]] = ..., stop_monitoring: _Optional[_Union[StopMonitoring, _Mapping]] = ..., process_died: _Optional[_Union[ProcessDied, _Mapping]] = ..., kill: _Optional[_Union[Kill, _Mapping]] = ..., exists: _Optional[_Union[Exists, _Mapping]] = ..., exists_reply: _Optional[_Union[ExistsReply, _Mapping]] = ..., spawn: _Optional[_Union[Spawn, _Mapping]] = ..., spawn_reply: _Optional[_Union[SpawnReply, _Mapping]] = ..., gossip: _Optional[_Union[Gossip, _Mapping]] = ...) -> None: ...
+
+class Message(_message.Message):
+    __slots__ = ("to", "environment", "tag", "data")
+    FROM_FIELD_NUMBER: _ClassVar[int]
+    TO_FIELD_NUMBER: _ClassVar[int]
+    ENVIRONMENT_FIELD_NUMBER: _ClassVar[int]
+    TAG_FIELD_NUMBER: _ClassVar[int]
+    DATA_FIELD_NUMBER: _ClassVar[int]
+    to: int
+    environment: int
+    tag: int
+    data: bytes
+    def __init__(self, to: _Optional[int] = ..., environment: _Optional[int] = ..., tag: _Optional[int] = ..., data: _Optional[bytes] = ..., **kwargs) -> None: ...
+
+class Link(_message.Message):
+    __slots__ = ("to", "environment", "tag")
+    FROM_FIELD_NUMBER: _ClassVar[int]
+    TO_FIELD_NUMBER: _ClassVar[int]
+    ENVIRONMENT_FIELD_NUMBER: _ClassVar[int]
+    TAG_FIELD_NUMBER: _ClassVar[int]
+    to: int
+    environment: int
+    tag: int
+    def __init__(self, to: _Optional[int] = ..., environment: _Optional[int] = ..., tag: _Optional[int] = ..., **kwargs) -> None: ...
+
+class Unlink(_message.Message):
+    __slots__ = ("to",)
+    FROM_FIELD_NUMBER: _ClassVar[int]
+    TO_FIELD_NUMBER: _ClassVar[int]
+    to: int
+    def __init__(self, to: _Optional[int] = ..., **kwargs) -> None: ...
+
+class LinkDied(_message.Message):
+    __slots__ = ("to", "tag", "kind")
+    FROM_FIELD_NUMBER: _ClassVar[int]
+    TO_FIELD_NUMBER: _ClassVar[int]
+    TAG_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    to: int
+    tag: int
+    kind: ExitKind
+    def __init__(self, to: _Optional[int] = ..., tag: _Optional[int] = ..., kind: _Optional[_Union[ExitKind, str]] = ..., **kwargs) -> None: ...
+
+class Monitor(_message.Message):
+    __slots__ = ("to", "environment")
+    FROM_FIELD_NUMBER: _ClassVar[int]
+    TO_FIELD_NUMBER: _ClassVar[int]
+    ENVIRONMENT_FIELD_NUMBER: _ClassVar[int]
+    to: int
+    environment: int
+    def __init__(self, to: _Optional[int] = ..., environment: _Optional[int] = ..., **kwargs) -> None: ...
+
+class StopMonitoring(_message.Message):
+    __slots__ = ("to",)
+    FROM_FIELD_NUMBER: _ClassVar[int]
+    TO_FIELD_NUMBER: _ClassVar[int]
+    to: int
+    def __init__(self, to: _Optional[int] = ..., **kwargs) -> None: ...
+
+class ProcessDied(_message.Message):
+    __slots__ = ("to", "kind")
+    FROM_FIELD_NUMBER: _ClassVar[int]
+    TO_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    to: int
+    kind: ExitKind
+    def __init__(self, to: _Optional[int] = ..., kind: _Optional[_Union[ExitKind, str]] = ..., **kwargs) -> None: ...
+
+class Kill(_message.Message):
+    __slots__ = ("to", "environment")
+    FROM_FIELD_NUMBER: _ClassVar[int]
+    TO_FIELD_NUMBER: _ClassVar[int]
+    ENVIRONMENT_FIELD_NUMBER: _ClassVar[int]
+    to: int
+    environment: int
+    def __init__(self, to: _Optional[int] = ..., environment: _Optional[int] = ..., **kwargs) -> None: ...
+
+class Exists(_message.Message):
+    __slots__ = ("to", "environment", "reference")
+    FROM_FIELD_NUMBER: _ClassVar[int]
+    TO_FIELD_NUMBER: _ClassVar[int]
+    ENVIRONMENT_FIELD_NUMBER: _ClassVar[int]
+    REFERENCE_FIELD_NUMBER: _ClassVar[int]
+    to: int
+    environment: int
+    reference: int
+    def __init__(self, to: _Optional[int] = ..., environment: _Optional[int] = ..., reference: _Optional[int] = ..., **kwargs) -> None: ...
+
+class ExistsReply(_message.Message):
+    __slots__ = ("to", "reference", "alive")
+    FROM_FIELD_NUMBER: _ClassVar[int]
+    TO_FIELD_NUMBER: _ClassVar[int]
+    REFERENCE_FIELD_NUMBER: _ClassVar[int]
+    ALIVE_FIELD_NUMBER: _ClassVar[int]
+    to: int
+    reference: int
+    alive: bool
+    def __init__(self, to: _Optional[int] = ..., reference: _Optional[int] = ..., alive: _Optional[bool] = ..., **kwargs) -> None: ...
+
+class Param(_message.Message):
+    __slots__ = ("i32", "i64", "v128")
+    I32_FIELD_NUMBER: _ClassVar[int]
+    I64_FIELD_NUMBER: _ClassVar[int]
+    V128_FIELD_NUMBER: _ClassVar[int]
+    i32: int
+    i64: int
+    v128: bytes
+    def __init__(self, i32: _Optional[int] = ..., i64: _Optional[int] = ..., v128: _Optional[bytes] = ...) -> None: ...
+
+class Preopen(_message.Message):
+    __slots__ = ("guest", "host")
+    GUEST_FIELD_NUMBER: _ClassVar[int]
+    HOST_FIELD_NUMBER: _ClassVar[int]
+    guest: str
+    host: str
+    def __init__(self, guest: _Optional[str] = ..., host: _Optional[str] = ...) -> None: ...
+
+class Variable(_message.Message):
+    __slots__ = ("key", "value")
+    KEY_FIELD_NUMBER: _ClassVar[int]
+    VALUE_FIELD_NUMBER: _ClassVar[int]
+    key: str
+    value: str
+    def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+
+class ProcessConfig(_message.Message):
+    __slots__ = ("max_memory_bytes", "max_fuel", "can_compile_modules", "can_create_configs", "can_spawn_processes", "preopens", "arguments", "environment_variables")
+    MAX_MEMORY_BYTES_FIELD_NUMBER: _ClassVar[int]
+    MAX_FUEL_FIELD_NUMBER: _ClassVar[int]
+    CAN_COMPILE_MODULES_FIELD_NUMBER: _ClassVar[int]
+    CAN_CREATE_CONFIGS_FIELD_NUMBER: _ClassVar[int]
+    CAN_SPAWN_PROCESSES_FIELD_NUMBER: _ClassVar[int]
+    PREOPENS_FIELD_NUMBER: _ClassVar[int]
+    ARGUMENTS_FIELD_NUMBER: _ClassVar[int]
+    ENVIRONMENT_VARIABLES_FIELD_NUMBER: _ClassVar[int]
+    max_memory_bytes: int
+    max_fuel: int
+    can_compile_modules: bool
+    can_create_configs: bool
+    can_spawn_processes: bool
+    preopens: _containers.RepeatedCompositeFieldContainer[Preopen]
+    arguments: _containers.RepeatedScalarFieldContainer[str]
+    environment_variables: _containers.RepeatedCompositeFieldContainer[Variable]
+    def __init__(self, max_memory_bytes: _Optional[int] = ..., max_fuel: _Optional[int] = ..., can_compile_modules: _Optional[bool] = ..., can_create_configs: _Optional[bool] = ..., can_spawn_processes: _Optional[bool] = ..., preopens: _Optional[_Iterable[_Union[Preopen, _Mapping]]] = ..., arguments: _Optional[_Iterable[str]] = ..., environment_variables: _Optional[_Iterable[_Union[Variable, _Mapping]]] = ...) -> None: ...
+
+class Spawn(_message.Message):
+    __slots__ = ("reference", "parent", "environment", "module", "entry", "params", "config", "link", "link_tag", "monitor")
+    REFERENCE_FIELD_NUMBER: _ClassVar[int]
+    PARENT_FIELD_NUMBER: _ClassVar[int]
+    ENVIRONMENT_FIELD_NUMBER: _ClassVar[int]
+    MODULE_FIELD_NUMBER: _ClassVar[int]
+    ENTRY_FIELD_NUMBER: _ClassVar[int]
+    PARAMS_FIELD_NUMBER: _ClassVar[int]
+    CONFIG_FIELD_NUMBER: _ClassVar[int]
+    LINK_FIELD_NUMBER: _ClassVar[int]
+    LINK_TAG_FIELD_NUMBER: _ClassVar[int]
+    MONITOR_FIELD_NUMBER: _ClassVar[int]
+    reference: int
+    parent: int
+    environment: int
+    module: bytes
+    entry: str
+    params: _containers.RepeatedCompositeFieldContainer[Param]
+    config: ProcessConfig
+    link: bool
+    link_tag: int
+    monitor: bool
+    def __init__(self, reference: _Optional[int] = ..., parent: _Optional[int] = ..., environment: _Optional[int] = ..., module: _Optional[bytes] = ..., entry: _Optional[str] = ..., params: _Optional[_Iterable[_Union[Param, _Mapping]]] = ..., config: _Optional[_Union[ProcessConfig, _Mapping]] = ..., link: _Optional[bool] = ..., link_tag: _Optional[int] = ..., monitor: _Optional[bool] = ...) -> None: ...
+
+class SpawnReply(_message.Message):
+    __slots__ = ("reference", "pid", "failure", "error")
+    REFERENCE_FIELD_NUMBER: _ClassVar[int]
+    PID_FIELD_NUMBER: _ClassVar[int]
+    FAILURE_FIELD_NUMBER: _ClassVar[int]
+    ERROR_FIELD_NUMBER: _ClassVar[int]
+    reference: int
+    pid: int
+    failure: SpawnFailure
+    error: str
+    def __init__(self, reference: _Optional[int] = ..., pid: _Optional[int] = ..., failure: _Optional[_Union[SpawnFailure, str]] = ..., error: _Optional[str] = ...) -> None: ...
+
+class Gossip(_message.Message):
+    __slots__ = ("members",)
+    MEMBERS_FIELD_NUMBER: _ClassVar[int]
+    members: _containers.RepeatedCompositeFieldContainer[Member]
+    def __init__(self, members: _Optional[_Iterable[_Union[Member, _Mapping]]] = ...) -> None: ...
+
+class ModuleRequest(_message.Message):
+    __slots__ = ("sha256", "offset")
+    SHA256_FIELD_NUMBER: _ClassVar[int]
+    OFFSET_FIELD_NUMBER: _ClassVar[int]
+    sha256: bytes
+    offset: int
+    def __init__(self, sha256: _Optional[bytes] = ..., offset: _Optional[int] = ...) -> None: ...
+
+class ModuleChunk(_message.Message):
+    __slots__ = ("total_bytes", "data")
+    TOTAL_BYTES_FIELD_NUMBER: _ClassVar[int]
+    DATA_FIELD_NUMBER: _ClassVar[int]
+    total_bytes: int
+    data: bytes
+    def __init__(self, total_bytes: _Optional[int] = ..., data: _Optional[bytes] = ...) -> None: ...
