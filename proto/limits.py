@@ -1,0 +1,126 @@
+"""Every limit that more than one part of Luna knows, with its unit and its reason.
+
+Limits of one module alone stand in that module; those of the native core in `scheduler/_limits.pxd`.
+Numbers only: this module imports nothing and decides nothing.
+"""
+
+from __future__ import annotations
+
+KIB = 1024
+MIB = 1024 * KIB
+
+# --- Frames between nodes ---------------------------------------------------------------------
+
+MAX_FRAME_BYTES = 64 * MIB
+"""bytes; the gRPC receive limit of the peer stream. Above the largest single message a guest may
+send; a frame is in memory two or three times while it is decoded, so one peer costs at most ~200 MiB."""
+
+TARGET_FRAME_BYTES = 256 * KIB
+"""bytes; a sender closes a frame here. Throughput is flat above it, and a small signal queued behind
+a full frame waits less than a millisecond on a fast link."""
+
+MAX_CONTROL_MESSAGE_BYTES = 4 * MIB
+"""bytes; the receive limit of Meet and of the control service, gRPC's own default. Module bytes and
+logs come in chunks; 4096 members with ordinary labels are about 1 MiB."""
+
+# --- Modules ----------------------------------------------------------------------------------
+
+MAX_MODULE_BYTES = 256 * MIB
+"""bytes of wasm; the largest modules seen in practice are under 100 MiB, and a module is held whole
+in memory while it is hashed and compiled."""
+
+MODULE_CHUNK_BYTES = 256 * KIB
+"""bytes; one ModuleChunk or upload message. Large enough for full throughput, far below gRPC's
+4 MiB default, small enough that bulk delays nothing on the same connection."""
+
+SHA256_BYTES = 32
+"""bytes; the only accepted length of a module hash."""
+
+# --- Output of guests -------------------------------------------------------------------------
+
+LOG_BUFFER_BYTES = 256 * KIB
+"""bytes per process, both streams together; when full the oldest output is dropped and counted.
+Some thousand lines, which is what a person reads after a crash."""
+
+DEAD_LOGS_KEPT = 256
+"""processes; how many ended processes that wrote something stay readable, oldest forgotten first.
+With full buffers 64 MiB."""
+
+# --- Spawn requests ---------------------------------------------------------------------------
+
+MAX_ENTRY_BYTES = 1 * KIB
+"""bytes of UTF-8; name of an entry function. Mangled Rust names stay far below."""
+
+MAX_PARAMS = 256
+"""parameters of an entry function; the engine itself takes up to 1000."""
+
+MAX_ARGUMENTS = 4096
+"""program arguments and, separately, environment variables of a process."""
+
+MAX_ARGUMENT_BYTES = 128 * KIB
+"""bytes of one argument or environment variable: what Linux allows for one (MAX_ARG_STRLEN)."""
+
+MAX_ARGUMENTS_BYTES = 2 * MIB
+"""bytes of all arguments, or all environment variables, together: ARG_MAX of Linux."""
+
+MAX_PREOPENS = 64
+"""directories given to one process; each costs a file descriptor as long as it lives."""
+
+# --- Membership -------------------------------------------------------------------------------
+
+MAX_NAME_LENGTH = 63
+"""characters of a node or cluster name: a DNS label."""
+
+MAX_LABELS = 32
+"""labels of one node."""
+
+MAX_LABEL_KEY_LENGTH = 63
+"""characters of a label's key, as of names."""
+
+MAX_LABEL_VALUE_LENGTH = 255
+"""characters of a label's value; with MAX_LABELS a member stays under ~40 KiB in the worst encoding."""
+
+MAX_ADDRESS_LENGTH = 262
+"""characters of `HOST:PORT`: a DNS name has at most 253, brackets of IPv6 2, colon and port 6,
+rounded up by one."""
+
+MAX_MEMBERS = 4096
+"""live members in a table; later ones are refused. Every member knows every other, and gossip with
+SWIM is proven to this order of size; it bounds the memory a hostile peer can make us use."""
+
+MAX_DEPARTED = 1024
+"""dead and left members remembered, oldest forgotten first. They must outlive every rumour that the
+node is alive, which spread for seconds, not for a thousand further deaths."""
+
+MAX_GOSSIP_MEMBERS = 64
+"""members in one Gossip envelope: a full one stays below a frame even with every label at its limit
+(64 x ~40 KiB), and usually is some 10 KiB."""
+
+MAX_DETAIL_LENGTH = 1024
+"""characters of text for people from a peer (Hello.detail, Goodbye.reason) that are kept and shown."""
+
+# --- Time -------------------------------------------------------------------------------------
+
+FROZEN_PEER_TIMEOUT_S = 5.0
+"""seconds until a peer that answers nothing (frozen, unplugged) is declared dead. Erlang's default
+needs 45 to 75; below some seconds a loaded machine or a paused virtual one is taken for dead."""
+
+KEEPALIVE_INTERVAL_S = 1.5
+"""seconds between gRPC keepalive pings on an open session."""
+
+KEEPALIVE_TIMEOUT_S = 2.0
+"""seconds to wait for the answer to a ping. Interval, timeout and RECONNECT_WINDOW_S together stay
+below FROZEN_PEER_TIMEOUT_S; tests/proto/test_limits.py holds that."""
+
+RECONNECT_WINDOW_S = 0.8
+"""seconds in which a broken session is dialled again before the peer is declared dead: a closed
+connection is noticed at once, and the verdict must come well under a second."""
+
+CONNECT_TIMEOUT_S = 3.0
+"""seconds for a first connection and the exchange of Hello with an address from outside."""
+
+GOSSIP_INTERVAL_S = 0.2
+"""seconds between rounds of gossip (memberlist's LAN setting); an idle round with no news sends nothing."""
+
+STOP_TIMEOUT_S = 5.0
+"""seconds a node takes to stop at most: peers told, guests killed, servers closed."""
