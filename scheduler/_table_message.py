@@ -1,0 +1,172 @@
+"""Rows of `lunatic::message`, `lunatic::error`, `lunatic::timer` and `lunatic::registry`.
+
+Every process has one scratch message: it is built or received there, then read or sent.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from luna.scheduler._hostcall import HostCall, Rows, Where
+
+_message = Rows("lunatic::message", Where.NATIVE)
+_error = Rows("lunatic::error", Where.NATIVE)
+_timer = Rows("lunatic::timer", Where.NATIVE)
+_registry = Rows("lunatic::registry", Where.REQUEST)
+
+_NO_DATA = "no scratch; scratch is not a data message"
+
+ROWS: Final[tuple[HostCall, ...]] = (
+    _message(
+        "create_data",
+        "tag:i64 capacity:i64",
+        "Makes an empty data message the scratch; tag 0 is no tag, the capacity in bytes is a hint.",
+    ),
+    _message(
+        "write_data",
+        "data:in data_len:len -> i32",
+        "Appends bytes to the scratch; returns data_len.",
+        traps=f"{_NO_DATA}; out of bounds; message too large",
+    ),
+    _message(
+        "read_data",
+        "data:out data_len:len -> i32",
+        "Copies up to data_len bytes from the read offset and advances it; returns their count, 0 at the end.",
+        traps=f"{_NO_DATA}; out of bounds; read offset beyond the end",
+    ),
+    _message(
+        "seek_data",
+        "offset:i64",
+        "Sets the read offset, in bytes from the start of the scratch.",
+        traps=_NO_DATA,
+    ),
+    _message("get_tag", "-> i64", "The tag of the scratch, 0 when it has none.", traps="no scratch"),
+    _message(
+        "get_process_id",
+        "-> i64",
+        "The process that died when the scratch is a ProcessDied, else 0.",
+        traps="no scratch",
+    ),
+    _message("data_size", "-> i64", "Length of the whole scratch in bytes.", traps=_NO_DATA),
+    _message(
+        "push_module",
+        "module:i64 -> i64",
+        "Adds a module to the scratch, keeping it here too; returns its index in the message.",
+        traps=f"unknown module; {_NO_DATA}",
+    ),
+    _message(
+        "take_module",
+        "index:i64 -> i64",
+        "Takes a module out of the scratch; returns its new id in this process.",
+        traps=f"unknown index, already taken or of another kind; {_NO_DATA}",
+    ),
+    _message(
+        "push_tcp_stream",
+        "stream:i64 -> i64",
+        "Moves a TCP stream into the scratch; returns its index in the message.",
+        traps=f"unknown stream; {_NO_DATA}",
+        where=Where.UNBUILT,
+    ),
+    _message(
+        "take_tcp_stream",
+        "index:i64 -> i64",
+        "Takes a TCP stream out of the scratch; returns its new id in this process.",
+        traps=f"unknown index, already taken or of another kind; {_NO_DATA}",
+        where=Where.UNBUILT,
+    ),
+    _message(
+        "push_tls_stream",
+        "stream:i64 -> i64",
+        "Moves a TLS stream into the scratch; returns its index in the message.",
+        traps=f"unknown stream; {_NO_DATA}",
+        where=Where.UNBUILT,
+    ),
+    _message(
+        "take_tls_stream",
+        "index:i64 -> i64",
+        "Takes a TLS stream out of the scratch; returns its new id in this process.",
+        traps=f"unknown index, already taken or of another kind; {_NO_DATA}",
+        where=Where.UNBUILT,
+    ),
+    _message(
+        "push_udp_socket",
+        "socket:i64 -> i64",
+        "Moves a UDP socket into the scratch; returns its index in the message.",
+        traps=f"unknown socket; {_NO_DATA}",
+        where=Where.UNBUILT,
+    ),
+    _message(
+        "take_udp_socket",
+        "index:i64 -> i64",
+        "Takes a UDP socket out of the scratch; returns its new id in this process.",
+        traps=f"unknown index, already taken or of another kind; {_NO_DATA}",
+        where=Where.UNBUILT,
+    ),
+    _message(
+        "send",
+        "process:i64 -> i32",
+        "Sends the scratch, which is empty afterwards; always 0. A dead target is silent.",
+        traps="no scratch",
+    ),
+    _message(
+        "send_receive_skip_search",
+        "process:i64 wait_tag:i64 timeout_ms:i64 -> i32",
+        "Sends the scratch and waits for a later message with wait_tag, not looking at queued ones: "
+        "0 it is the scratch now, 9027 timeout (-1 waits for ever).",
+        traps="no scratch",
+        suspends=True,
+    ),
+    _message(
+        "receive",
+        "tags:in tags_len:len timeout_ms:i64 -> i32",
+        "Waits for a message with one of tags_len 64-bit tags, or any message when tags_len is 0; it becomes "
+        "the scratch: 0 data, 1 link died, 2 process died, 9027 timeout (-1 waits for ever).",
+        traps="out of bounds",
+        suspends=True,
+    ),
+    _error(
+        "string_size",
+        "error:i64 -> i32",
+        "Length of an error's text in bytes.",
+        traps="unknown error",
+    ),
+    _error(
+        "to_string",
+        "error:i64 text:out",
+        "Writes an error's text, string_size bytes of UTF-8 without terminator.",
+        traps="unknown error; out of bounds",
+    ),
+    _error("drop", "error:i64", "Forgets an error.", traps="unknown error"),
+    _timer(
+        "send_after",
+        "process:i64 delay_ms:i64 -> i64",
+        "Sends the scratch after a delay; returns a timer id. The timer outlives its process.",
+        traps="no scratch",
+    ),
+    _timer(
+        "cancel_timer",
+        "timer:i64 -> i32",
+        "1 when the timer was still pending and now never fires, else 0.",
+    ),
+    _registry(
+        "put",
+        "name:in name_len:len node:i64 process:i64",
+        "Registers a process under a name of its environment, replacing an older entry.",
+        traps="out of bounds; not UTF-8",
+        suspends=True,
+    ),
+    _registry(
+        "get",
+        "name:in name_len:len node:out64 process:out64 -> i32",
+        "0 found and both ids written, 1 not found and nothing written.",
+        traps="out of bounds; not UTF-8",
+        suspends=True,
+    ),
+    _registry(
+        "remove",
+        "name:in name_len:len",
+        "Forgets a name; an unknown one is fine.",
+        traps="out of bounds; not UTF-8",
+        suspends=True,
+    ),
+)

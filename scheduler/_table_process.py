@@ -1,0 +1,162 @@
+"""Rows of `lunatic::process`, `lunatic::wasi`, `lunatic::trap` and `lunatic::version`."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from luna.scheduler._hostcall import HostCall, Rows, Where
+
+_process = Rows("lunatic::process", Where.NATIVE)
+_wasi = Rows("lunatic::wasi", Where.NATIVE)
+_trap = Rows("lunatic::trap", Where.NATIVE)
+_version = Rows("lunatic::version", Where.NATIVE)
+
+_CONFIG = "unknown config"
+_TEXT = "unknown config; out of bounds; not UTF-8"
+
+ROWS: Final[tuple[HostCall, ...]] = (
+    _process(
+        "compile_module",
+        "source:in source_len:len id:out64 -> i32",
+        "Compiles WebAssembly: 0 module id written, 1 error id written, -1 not permitted.",
+        traps="out of bounds",
+        suspends=True,
+        where=Where.REQUEST,
+    ),
+    _process("drop_module", "module:i64", "Forgets a module id.", traps="unknown module"),
+    _process(
+        "create_config",
+        "-> i64",
+        "Makes a config for spawning; returns its id, or -1 when not permitted.",
+    ),
+    _process("drop_config", "config:i64", "Forgets a config.", traps=_CONFIG),
+    _process(
+        "config_set_max_memory",
+        "config:i64 bytes:i64",
+        "Limits the memory of processes spawned with the config, in bytes.",
+        traps=_CONFIG,
+    ),
+    _process("config_get_max_memory", "config:i64 -> i64", "The memory limit in bytes.", traps=_CONFIG),
+    _process(
+        "config_set_max_fuel",
+        "config:i64 units:i64",
+        "Limits the compute of processes spawned with the config, in units of 100 000 instructions; "
+        "0 is no limit.",
+        traps=_CONFIG,
+    ),
+    _process(
+        "config_get_max_fuel",
+        "config:i64 -> i64",
+        "The compute limit in units of 100 000 instructions; 0 is no limit.",
+        traps=_CONFIG,
+    ),
+    _process(
+        "config_can_compile_modules",
+        "config:i64 -> i32",
+        "1 when the config permits compile_module, else 0.",
+        traps=_CONFIG,
+    ),
+    _process(
+        "config_set_can_compile_modules",
+        "config:i64 allowed:i32",
+        "Permits or forbids compile_module.",
+        traps=_CONFIG,
+    ),
+    _process(
+        "config_can_create_configs",
+        "config:i64 -> i32",
+        "1 when the config permits create_config, else 0.",
+        traps=_CONFIG,
+    ),
+    _process(
+        "config_set_can_create_configs",
+        "config:i64 allowed:i32",
+        "Permits or forbids create_config.",
+        traps=_CONFIG,
+    ),
+    _process(
+        "config_can_spawn_processes",
+        "config:i64 -> i32",
+        "1 when the config permits spawning, else 0.",
+        traps=_CONFIG,
+    ),
+    _process(
+        "config_set_can_spawn_processes",
+        "config:i64 allowed:i32",
+        "Permits or forbids spawning.",
+        traps=_CONFIG,
+    ),
+    _process(
+        "spawn",
+        "link_tag:i64 config:i64 module:i64 entry:in entry_len:len params:in params_len:len id:out64 -> i32",
+        "Spawns a process running an exported function: 0 process id written, 1 error id written. Link tag 0 "
+        "links nothing; config and module -1 are the caller's own; params are 17-byte records.",
+        traps="spawning not permitted; unknown config or module; malformed params; out of bounds; not UTF-8",
+        suspends=True,
+    ),
+    _process(
+        "get_or_spawn",
+        "name:in name_len:len link_tag:i64 config:i64 module:i64 entry:in entry_len:len params:in "
+        "params_len:len node:out64 id:out64 -> i32",
+        "Finds a registered process or spawns and registers one: 0 spawned, 1 error id written, "
+        "2 it existed; on 0 and 2 both ids are written.",
+        traps="spawning not permitted; unknown config or module; malformed params; out of bounds; not UTF-8",
+        suspends=True,
+        where=Where.REQUEST,
+    ),
+    _process("sleep_ms", "duration_ms:i64", "Sleeps.", suspends=True),
+    _process(
+        "die_when_link_dies",
+        "die:i32",
+        "Whether the failure of a linked process kills this one (1, at the start) or becomes a message (0).",
+    ),
+    _process("process_id", "-> i64", "The caller's process id."),
+    _process("environment_id", "-> i64", "The caller's environment."),
+    _process(
+        "link",
+        "tag:i64 process:i64",
+        "Links to a process, here or on another node; a dead one is a link death at once. Tag 0 is no tag.",
+    ),
+    _process("unlink", "process:i64", "Removes a link."),
+    _process(
+        "monitor",
+        "process:i64",
+        "Asks for a ProcessDied message when a process ends; a dead one answers at once.",
+    ),
+    _process("stop_monitoring", "process:i64", "Ends monitoring."),
+    _process("kill", "process:i64", "Kills a process, here or on another node; may be the caller itself."),
+    _process(
+        "exists",
+        "process:i64 -> i32",
+        "1 while the process lives in the caller's environment, else 0; asks the other node for a remote one.",
+        suspends=True,
+    ),
+    _wasi(
+        "config_add_environment_variable",
+        "config:i64 key:in key_len:len value:in value_len:len",
+        "Adds an environment variable to the config.",
+        traps=_TEXT,
+    ),
+    _wasi(
+        "config_add_command_line_argument",
+        "config:i64 argument:in argument_len:len",
+        "Appends a command line argument to the config.",
+        traps=_TEXT,
+    ),
+    _wasi(
+        "config_preopen_dir",
+        "config:i64 directory:in directory_len:len",
+        "Gives processes spawned with the config a directory, under the same name.",
+        traps=_TEXT,
+    ),
+    _trap(
+        "catch",
+        "function:i32 argument:i32 -> i32",
+        "Calls the export _lunatic_catch_trap with both values and returns its result, or 0 when it trapped.",
+        traps="_lunatic_catch_trap is not exported",
+        suspends=True,
+    ),
+    _version("major", "-> i32", "Major version of the guest interface."),
+    _version("minor", "-> i32", "Minor version of the guest interface."),
+    _version("patch", "-> i32", "Patch version of the guest interface."),
+)

@@ -1,0 +1,67 @@
+"""The table of host calls: every function a guest may import, one row each.
+
+The linker of the native core, the C header, the all-imports guest and the docs are all
+made from this table, so a signature cannot drift between them. It is data: nothing here
+runs a host call, and importing it loads neither wasmtime nor the native core.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from types import MappingProxyType
+from typing import Final
+
+from luna.scheduler import _table_message, _table_networking, _table_process, _table_services, _table_wasi
+from luna.scheduler._hostcall import HostCall, Kind, Parameter, Where
+
+__all__ = [
+    "HOST_CALLS",
+    "WASI_NAMESPACE",
+    "HostCall",
+    "Kind",
+    "Parameter",
+    "Where",
+    "find",
+    "linker_rows",
+    "namespaces",
+]
+
+WASI_NAMESPACE: Final = _table_wasi.NAMESPACE
+
+_TABLES = (
+    *_table_message.ROWS,
+    *_table_process.ROWS,
+    *_table_networking.ROWS,
+    *_table_services.ROWS,
+    *_table_wasi.ROWS,
+)
+
+HOST_CALLS: Final[tuple[HostCall, ...]] = tuple(
+    replace(row, index=index) for index, row in enumerate(_TABLES)
+)
+
+_BY_NAME: Final[Mapping[tuple[str, str], HostCall]] = MappingProxyType(
+    {(row.namespace, row.name): row for row in HOST_CALLS}
+)
+
+
+def find(namespace: str, name: str) -> HostCall | None:
+    """The row of one import, or None when no such host call exists."""
+    return _BY_NAME.get((namespace, name))
+
+
+def namespaces() -> tuple[str, ...]:
+    """The import modules, in table order."""
+    return tuple(dict.fromkeys(row.namespace for row in HOST_CALLS))
+
+
+def linker_rows() -> tuple[tuple[str, str, str, str, int, bool], ...]:
+    """The table as the native linker takes it.
+
+    Each row is (namespace, name, parameter letters, result letter or "", index, suspends);
+    the letters are `i` for i32, `I` for i64, `f` for f64.
+    """
+    return tuple(
+        (row.namespace, row.name, row.params, row.result, row.index, row.suspends) for row in HOST_CALLS
+    )
