@@ -77,7 +77,9 @@ def parse_pid(text: str) -> tuple[int, str]:
     """
     serial_text, at, name = text.partition("@")
     if not at or not _SERIAL.match(serial_text) or not is_name(name):
-        raise InvalidError(f"{text!r} is not a process id", hint="write it as SERIAL@NODE, for example 17@alpha")
+        raise InvalidError(
+            f"{text!r} is not a process id", hint="write it as SERIAL@NODE, for example 17@alpha"
+        )
     serial = int(serial_text)
     if not 1 <= serial <= MAX_SERIAL:
         raise InvalidError(f"process serial {serial} is not in 1..{MAX_SERIAL}", hint="see `luna ps`")

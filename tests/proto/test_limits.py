@@ -1,0 +1,49 @@
+"""Limits: the relations between them that their reasons claim."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+
+import pytest
+from luna.proto import limits
+
+NAMES = [name for name in vars(limits) if name.isupper() and name not in ("KIB", "MIB")]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_limit_is_positive_and_explained(name: str) -> None:
+    assert getattr(limits, name) > 0
+    body = ast.parse(inspect.getsource(limits)).body
+    at = next(
+        index
+        for index, statement in enumerate(body)
+        if isinstance(statement, ast.Assign) and ast.unparse(statement.targets[0]) == name
+    )
+    following = body[at + 1]
+    assert isinstance(following, ast.Expr), f"{name} has no docstring"
+    assert isinstance(following.value, ast.Constant)
+
+
+def test_a_frozen_peer_is_found_within_the_promised_time() -> None:
+    needed = limits.KEEPALIVE_INTERVAL_S + limits.KEEPALIVE_TIMEOUT_S + limits.RECONNECT_WINDOW_S
+    assert needed < limits.FROZEN_PEER_TIMEOUT_S
+
+
+def test_a_broken_connection_leads_to_a_verdict_below_a_second() -> None:
+    assert limits.RECONNECT_WINDOW_S < 1
+
+
+def test_chunks_fit_into_the_messages_that_carry_them() -> None:
+    assert limits.MODULE_CHUNK_BYTES * 2 < limits.MAX_CONTROL_MESSAGE_BYTES
+    assert limits.TARGET_FRAME_BYTES < limits.MAX_FRAME_BYTES
+
+
+def test_a_full_gossip_envelope_with_the_largest_labels_fits_a_frame() -> None:
+    utf8_bytes = 4
+    label = (limits.MAX_LABEL_KEY_LENGTH + limits.MAX_LABEL_VALUE_LENGTH) * utf8_bytes
+    assert limits.MAX_GOSSIP_MEMBERS * limits.MAX_LABELS * label < limits.MAX_FRAME_BYTES
+
+
+def test_the_longest_address_is_a_dns_name_and_a_port() -> None:
+    assert len("d" * 253 + ":65535") <= limits.MAX_ADDRESS_LENGTH
