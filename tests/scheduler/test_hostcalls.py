@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import wasmtime
+
 from luna.scheduler import hostcalls
 from luna.scheduler.hostcalls import (
     HOST_CALLS,
