@@ -31,7 +31,7 @@ ROWS: Final[tuple[HostCall, ...]] = (
     _message(
         "read_data",
         "data:out data_len:len -> i32",
-        "Copies up to data_len bytes from the read offset and advances it; returns their count, 0 at the end.",
+        "Copies up to data_len bytes from the read offset and advances it; returns how many, 0 at the end.",
         traps=f"{_NO_DATA}; out of bounds; read offset beyond the end",
     ),
     _message(

@@ -128,7 +128,7 @@ ROWS: Final[tuple[HostCall, ...]] = (
     _process(
         "exists",
         "process:i64 -> i32",
-        "1 while the process lives in the caller's environment, else 0; asks the other node for a remote one.",
+        "1 while the process lives in the caller's environment, else 0; for a remote one its node is asked.",
         suspends=True,
     ),
     _wasi(

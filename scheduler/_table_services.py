@@ -48,7 +48,8 @@ _DISTRIBUTED = (
         "Spawns a process on a node: 0 process id written, 1 node unreachable, 2 module unknown (error id "
         "written), 9027 timeout. Config -1 is the caller's own; module is a module_id; params are "
         "17-byte records.",
-        traps="spawning not permitted; no cluster; unknown config; malformed params; out of bounds; not UTF-8",
+        traps="spawning not permitted; no cluster; unknown config; malformed params; out of bounds; "
+        "not UTF-8",
         suspends=True,
         where=Where.REQUEST,
     ),

@@ -1,0 +1,66 @@
+"""Makes docs/host-calls.md, the reference of the guest interface, from the host-call table.
+
+`--check` leaves the tree alone and fails when the page differs.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from generated_file import ROOT, settle
+from luna.scheduler.hostcalls import HOST_CALLS, HostCall, Where, namespaces
+
+TARGET = ROOT / "docs" / "host-calls.md"
+
+STATES = {
+    Where.NATIVE: "native",
+    Where.REQUEST: "request",
+    Where.WASI: "wasi",
+    Where.UNBUILT: "not built",
+}
+
+HEAD = """\
+# Host calls
+
+Every function a guest may import, made by `tools/generate_hostcall_docs.py` from the table in
+`scheduler/hostcalls.py`. For C, the same as declarations: `sdk/c/luna.h`.
+
+- **Type** is the wasm signature. Pointers and lengths are `i32`; integers in memory are little endian.
+- **State**: *native* is answered by the native core; *request* by Python while the process is parked;
+  *wasi* by wasmtime's WASI preview 1; *not built* links, and calling it traps and names the function.
+- **Suspends**: the call may park the process; others run meanwhile.
+- **Traps**: what ends the calling process, unless `lunatic::trap::catch` is around it. Any pointer that
+  leaves the guest's memory does.
+- Timeouts are milliseconds, -1 (all ones) waits for ever, and 9027 is the result of one that passed.
+"""
+
+
+def line(row: HostCall) -> str:
+    cells = (
+        f"`{row.name}`",
+        f"`{row.type}`",
+        STATES[row.where],
+        "yes" if row.suspends else "no",
+        row.traps,
+        row.summary,
+    )
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def page() -> str:
+    """The whole text of the page."""
+    built = sum(row.where is not Where.UNBUILT for row in HOST_CALLS)
+    lines = [HEAD, f"{len(HOST_CALLS)} functions, {built} of them built."]
+    for namespace in namespaces():
+        rows = [row for row in HOST_CALLS if row.namespace == namespace]
+        lines += ["", f"## `{namespace}` ({len(rows)})", ""]
+        lines += [
+            "| function | type | state | suspends | traps | what it does |",
+            "|---|---|---|---|---|---|",
+        ]
+        lines += [line(row) for row in rows]
+    return "\n".join([*lines, ""])
+
+
+if __name__ == "__main__":
+    sys.exit(settle(TARGET, page(), sys.argv[1:], "tools/generate_hostcall_docs.py"))
