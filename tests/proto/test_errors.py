@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 
 import pytest
+
 from luna.proto import errors
 from luna.proto.errors import InvalidError, LunaError, RefusedError
 
@@ -33,7 +34,8 @@ def test_hint_is_optional() -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_is_a_luna_error_and_none_is_a_kind_of_another(kind: type[LunaError]) -> None:
-    assert [base for base in [LunaError, *KINDS] if issubclass(kind, base)] == [LunaError, kind]
+    bases: list[type] = [LunaError, *KINDS]
+    assert [base for base in bases if issubclass(kind, base)] == [LunaError, kind]
 
 
 def test_an_error_survives_pickling_with_its_hint() -> None:

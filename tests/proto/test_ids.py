@@ -5,6 +5,7 @@ from __future__ import annotations
 from random import Random
 
 import pytest
+
 from luna.proto import ids
 from luna.proto.errors import InvalidError
 
@@ -66,8 +67,8 @@ def test_largest_serial_is_read_back() -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "", "17", "@a", "17@", "x@a", "-1@a", "+1@a", " 1@a", "1@a ", "1@a\n", "0@a", "1@a@b", "1.0@a", "1_0@a",
-        "\u0661@a", f"{ids.MAX_SERIAL + 1}@a", "9" * 5000 + "@a", "1@" + "n" * 64, "1@a.b",
+        "", "17", "@a", "17@", "x@a", "-1@a", "+1@a", " 1@a", "1@a ", "1@a\n", "0@a", "1@a@b", "1.0@a",
+        "1_0@a", "\u0661@a", f"{ids.MAX_SERIAL + 1}@a", "9" * 5000 + "@a", "1@" + "n" * 64, "1@a.b",
     ],
 )  # fmt: skip
 def test_anything_else_is_not_a_pid(text: str) -> None:

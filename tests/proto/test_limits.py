@@ -6,6 +6,7 @@ import ast
 import inspect
 
 import pytest
+
 from luna.proto import limits
 
 NAMES = [name for name in vars(limits) if name.isupper() and name not in ("KIB", "MIB")]

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from importlib import metadata
 
 import pytest
+
 from luna.proto import version
 
 

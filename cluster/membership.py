@@ -1,0 +1,273 @@
+"""The membership table: who is in the cluster, by the rules of SWIM. No clock, no I/O, no randomness.
+
+One `Membership` is one node's view. Rumours come in (`merge`), and so do this node's own verdicts
+(`suspect`, `declare_dead`); events come out, and whoever calls acts on them.
+
+The rules. For each node id the table keeps the greatest record it ever heard, by one total order
+(`_rank`): so merging is idempotent, commutative and associative, and two nodes that heard the same
+rumours, in any order and number, agree. In that order
+
+- dead and left are greater than anything alive, at whatever incarnation. They are final: ids are drawn
+  anew at every start, so nobody returns under an id that died (SWIM lets a higher incarnation
+  resurrect a member; here links and monitors across the pair have fired, and cannot be unfired);
+- a higher incarnation is greater than a lower one, and at the same incarnation suspect is greater than
+  alive: only the node itself, by raising its incarnation, refutes a suspicion;
+- of two nodes that drew one id, the one that started first keeps it.
+
+Left is greater than dead, since it is the node's own word. What is not part of the order: the caps
+(`max_members`, `max_departed`), which drop records, and the conflict of names, which is reported and
+resolved by the loser leaving.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from luna.cluster.members import (
+    MAX_INCARNATION,
+    Event,
+    EventKind,
+    Member,
+    MemberState,
+    NodeInfo,
+    check_node,
+)
+from luna.cluster.naming import must_go
+from luna.proto.errors import ClosedError
+from luna.proto.limits import MAX_DEPARTED, MAX_MEMBERS
+
+__all__ = ["Event", "EventKind", "Member", "MemberState", "Membership", "MembershipStatistics", "NodeInfo"]
+
+
+@dataclass(frozen=True, slots=True)
+class MembershipStatistics:
+    """Counts of one table: members by state (this node among them), and rumours ever refused."""
+
+    alive: int
+    suspect: int
+    departed: int
+    refused: int
+
+
+def _rank(member: Member) -> tuple[object, ...]:
+    """The total order that `merge` takes the maximum of; equal ranks are equal records."""
+    node = member.node
+    return (
+        member.state if not member.live else 0,
+        -node.started_ms,  # who started first keeps the id
+        node.name,
+        node.cluster,
+        member.incarnation,
+        member.state,
+        # An honest node changes these only with its incarnation; ordering them keeps views equal
+        # when a dishonest one does not.
+        node.address,
+        tuple(sorted(node.labels.items())),
+    )
+
+
+class Membership:
+    """One node's view of the cluster, itself included. Not safe for use by two threads at once."""
+
+    def __init__(
+        self, own: NodeInfo, *, max_members: int = MAX_MEMBERS, max_departed: int = MAX_DEPARTED
+    ) -> None:
+        """A cluster of one. `max_members` caps live members, `max_departed` remembered dead and left ones.
+
+        Raises InvalidError if `own` is malformed.
+        """
+        check_node(own)
+        assert min(max_members, max_departed) >= 1, "this node itself needs room, alive and after it left"
+        self._own_id = own.id
+        self._max_members = max_members
+        self._max_departed = max_departed
+        self._live: dict[int, Member] = {own.id: Member(own)}
+        self._departed: dict[int, Member] = {}  # in the order of their departure, which is that of forgetting
+        self._ids_by_name: dict[str, set[int]] = {own.name: {own.id}}  # live members only
+        self._refused = 0
+
+    # --- Looking ---
+
+    @property
+    def own(self) -> Member:
+        """This node as the others should see it."""
+        return self._live.get(self._own_id) or self._departed[self._own_id]
+
+    def get(self, node_id: int) -> Member | None:
+        """What is known of `node_id`, live or departed."""
+        return self._live.get(node_id) or self._departed.get(node_id)
+
+    def find(self, name: str) -> Member | None:
+        """The live member called `name`; of several the alive one that stays."""
+        holders = [self._live[node_id] for node_id in self._ids_by_name.get(name, ())]
+        return min(holders, key=lambda m: (m.state, m.node.started_ms, m.node.id), default=None)
+
+    def live(self) -> list[Member]:
+        """Alive and suspect members, this node among them unless it left, by id."""
+        return [self._live[node_id] for node_id in sorted(self._live)]
+
+    def peers(self) -> list[Member]:
+        """Live members but this node, by id."""
+        return [member for member in self.live() if member.node.id != self._own_id]
+
+    def snapshot(self) -> list[Member]:
+        """Everything worth telling a peer: this node, the live members, then the departed, latest first."""
+        own = self.own
+        others = [*self.peers(), *reversed(self._departed.values())]
+        return [own, *(member for member in others if member.node.id != self._own_id)]
+
+    def statistics(self) -> MembershipStatistics:
+        """A frozen record of counts."""
+        suspect = sum(member.state is MemberState.SUSPECT for member in self._live.values())
+        return MembershipStatistics(len(self._live) - suspect, suspect, len(self._departed), self._refused)
+
+    # --- Rumours ---
+
+    def merge_all(self, rumours: Iterable[Member]) -> list[Event]:
+        """`merge` each of `rumours`."""
+        return [event for rumour in rumours for event in self.merge(rumour)]
+
+    def merge(self, rumour: Member) -> list[Event]:
+        """Take in what a peer says of a node; return what changed. No event: nothing did."""
+        if rumour.node.cluster != self.own.node.cluster:
+            return self._refuse(rumour)
+        if rumour.node.id == self._own_id:
+            return self._merge_about_self(rumour)
+        known = self.get(rumour.node.id)
+        if known is None:
+            return self._add(rumour)
+        if _rank(rumour) > _rank(known):
+            return self._change(known, rumour)
+        returned = not known.live and rumour.live and rumour.incarnation > known.incarnation
+        return [Event(EventKind.RETURNED, known, rumour)] if returned else []
+
+    def _add(self, rumour: Member) -> list[Event]:
+        if not rumour.live:
+            # Never seen alive here, but to be remembered: its last signs of life may still be under way.
+            self._depart(rumour)
+            return []
+        if len(self._live) >= self._max_members:
+            return self._refuse(rumour)
+        self._keep_live(rumour)
+        return [Event(EventKind.JOINED, rumour), *self._name_conflicts(rumour)]
+
+    def _change(self, known: Member, now: Member) -> list[Event]:
+        """Replace `known` by the greater record `now`."""
+        node_id = now.node.id
+        if not known.live:  # dead, and now it turns out that it left, or with which incarnation
+            self._departed[node_id] = now
+            return []
+        if not now.live:
+            self._remove_live(known)
+            self._depart(now)
+            kind = EventKind.LEFT if now.state is MemberState.LEFT else EventKind.DIED
+            return [Event(kind, now, known)]
+        self._remove_live(known)
+        self._keep_live(now)
+        events = []
+        if known.node != now.node:
+            events.append(Event(EventKind.UPDATED, now, known))
+        if known.state is not now.state:
+            recovered = now.state is MemberState.ALIVE
+            events.append(Event(EventKind.RECOVERED if recovered else EventKind.SUSPECTED, now, known))
+        if known.state is not now.state or known.node.name != now.node.name:
+            events += self._name_conflicts(now)
+        return events
+
+    def _merge_about_self(self, rumour: Member) -> list[Event]:
+        own = self.own
+        if not own.live:  # it left, or knows that it must stop: nothing more to defend
+            return []
+        if not rumour.live:
+            return [Event(EventKind.DECLARED_DEAD, own, rumour)]
+        if _rank(rumour) <= _rank(own):  # also that of a later node with our id: it goes when it hears of us
+            return []
+        if rumour.node.identity != own.node.identity:
+            return [Event(EventKind.ID_CONFLICT, own, rumour)]
+        # A suspicion, or a record of us that we never published: outbid it.
+        self._keep_live(replace(own, incarnation=min(rumour.incarnation + 1, MAX_INCARNATION)))
+        return [Event(EventKind.REFUTED, self.own, rumour)]
+
+    # --- This node's own verdicts ---
+
+    def suspect(self, node_id: int) -> list[Event]:
+        """`node_id` does not answer this node; spread the event's member. No-op unless it is alive."""
+        return self._judge(node_id, MemberState.SUSPECT)
+
+    def declare_dead(self, node_id: int) -> list[Event]:
+        """The suspicion ran out, or the session is lost for good. Final. No-op unless it is live."""
+        return self._judge(node_id, MemberState.DEAD)
+
+    def mark_left(self, node_id: int) -> list[Event]:
+        """`node_id` itself said that it leaves. Final."""
+        return self._judge(node_id, MemberState.LEFT)
+
+    def _judge(self, node_id: int, state: MemberState) -> list[Event]:
+        known = self.get(node_id)
+        if known is None or node_id == self._own_id:
+            return []
+        verdict = replace(known, state=state)
+        return self._change(known, verdict) if _rank(verdict) > _rank(known) else []
+
+    # --- This node itself ---
+
+    def leave(self) -> Member:
+        """This node leaves; returns the record to spread. A second call changes nothing."""
+        own = self.own
+        if own.live:
+            self._remove_live(own)
+            self._depart(replace(own, state=MemberState.LEFT))
+        return self.own
+
+    def update_own(self, *, address: str | None = None, labels: dict[str, str] | None = None) -> Member:
+        """Change this node's address or labels; returns the record to spread.
+
+        Raises InvalidError if one is malformed, ClosedError if this node has left.
+        """
+        own = self.own
+        if not own.live:
+            raise ClosedError(f"node {own.node.name} has left the cluster")
+        node = replace(
+            own.node,
+            address=own.node.address if address is None else address,
+            labels=own.node.labels if labels is None else labels,
+        )
+        incarnation = min(own.incarnation + 1, MAX_INCARNATION)
+        self._keep_live(Member(check_node(node), MemberState.ALIVE, incarnation))
+        return self.own
+
+    # --- The tables ---
+
+    def _keep_live(self, member: Member) -> None:
+        self._live[member.node.id] = member
+        self._ids_by_name.setdefault(member.node.name, set()).add(member.node.id)
+
+    def _remove_live(self, member: Member) -> None:
+        del self._live[member.node.id]
+        holders = self._ids_by_name[member.node.name]
+        holders.remove(member.node.id)
+        if not holders:
+            del self._ids_by_name[member.node.name]
+
+    def _depart(self, member: Member) -> None:
+        self._departed[member.node.id] = member
+        if len(self._departed) > self._max_departed:
+            oldest = next(node_id for node_id in self._departed if node_id != self._own_id)
+            del self._departed[oldest]
+
+    def _refuse(self, rumour: Member) -> list[Event]:
+        self._refused += 1
+        return [Event(EventKind.REFUSED, rumour)]
+
+    def _name_conflicts(self, member: Member) -> list[Event]:
+        """The conflicts that `member`, which has just become alive, has with alive members of its name."""
+        if member.state is not MemberState.ALIVE:
+            return []
+        events = []
+        for node_id in sorted(self._ids_by_name[member.node.name] - {member.node.id}):
+            other = self._live[node_id]
+            if other.state is MemberState.ALIVE:
+                loser, winner = (member, other) if must_go(member.node, other.node) else (other, member)
+                events.append(Event(EventKind.NAME_CONFLICT, loser, winner))
+        return events

@@ -1,0 +1,90 @@
+"""Who may be here: which of two nodes of one name must go, and whether a Hello is acceptable.
+
+Pure decisions, the same on every node that knows the same. Carrying them out (answering, stopping) is
+the node's part.
+
+A Hello that is refused must not be merged, least of all its members: in two halves of a partition each
+took the other for dead, and merging would tell every node that it is dead. Only the node that is turned
+away takes the consequence, and comes back with a new id.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from luna.cluster.members import MemberState, NodeInfo
+from luna.cluster.wire import node_from_proto
+from luna.proto import node_pb2
+
+if TYPE_CHECKING:  # the table imports must_go from here
+    from luna.cluster.membership import Membership
+
+
+def must_go(node: NodeInfo, other: NodeInfo) -> bool:
+    """Whether `node`, of two nodes with one name, must go: the later started, then the larger id."""
+    return (node.started_ms, node.id) > (other.started_ms, other.id)
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Why a Hello is turned away: the code of the wire format, and text for people."""
+
+    refusal: node_pb2.Refusal
+    detail: str
+
+
+def judge_hello(own: node_pb2.Hello, membership: Membership, hello: node_pb2.Hello) -> Refused | None:
+    """Why the sender of `hello` may not be a peer of this node, whose own Hello is `own`; None if it may.
+
+    The caller merges the node and members of an accepted Hello afterwards. If the name conflict is
+    decided against this node itself, the Hello is accepted and that merge yields NAME_CONFLICT.
+    Raises InvalidError if the node in `hello` is malformed.
+    """
+    if hello.protocol_max < own.protocol_min or hello.protocol_min > own.protocol_max:
+        return Refused(
+            node_pb2.PROTOCOL,
+            f"protocol {hello.protocol_min}..{hello.protocol_max} is not spoken here, "
+            f"{own.protocol_min}..{own.protocol_max} is; upgrade the older node",
+        )
+    node = node_from_proto(hello.node)
+    if node.cluster != membership.own.node.cluster:
+        return Refused(
+            node_pb2.OTHER_CLUSTER,
+            f"this is cluster {membership.own.node.cluster}, not {node.cluster}; see --cluster",
+        )
+    return _judge_id(membership, node) or _judge_name(membership, node)
+
+
+def _judge_id(membership: Membership, node: NodeInfo) -> Refused | None:
+    if node.identity == membership.own.node.identity:
+        return Refused(node_pb2.ID_TAKEN, "a node was asked to join itself")
+    known = membership.get(node.id)
+    if known is None or (known.live and known.node.identity == node.identity):
+        return None
+    if known.node.identity != node.identity:
+        return Refused(
+            node_pb2.ID_TAKEN,
+            f"node id {node.id} belongs to {known.node.name}; start again to draw another id",
+        )
+    how = "left" if known.state is MemberState.LEFT else "was declared dead"
+    return Refused(
+        node_pb2.DECLARED_DEAD,
+        f"{node.name} {how} under node id {node.id}, which is final; start again to join with a new id",
+    )
+
+
+def _judge_name(membership: Membership, node: NodeInfo) -> Refused | None:
+    holder = membership.find(node.name)
+    if (
+        holder is None
+        or holder.node.id == node.id
+        or holder.state is not MemberState.ALIVE
+        or not must_go(node, holder.node)
+    ):
+        return None
+    return Refused(
+        node_pb2.NAME_TAKEN,
+        f"the name {node.name} is taken by node {holder.node.id} at {holder.node.address}; choose another "
+        "with --name, or try again in some seconds if that node has just stopped",
+    )
