@@ -40,7 +40,7 @@ def run_directory(environment: Mapping[str, str], uid: int) -> Path:
     """The directory of the user `uid`: below XDG_RUNTIME_DIR, else below /tmp/luna-<uid>."""
     base = environment.get("XDG_RUNTIME_DIR", "")
     # The XDG specification has relative paths ignored.
-    parent = Path(base) if os.path.isabs(base) else Path(f"/tmp/luna-{uid}")
+    parent = Path(base) if Path(base).is_absolute() else Path(f"/tmp/luna-{uid}")
     return parent / "luna"
 
 
@@ -85,12 +85,12 @@ def remove_record(directory: Path, record: NodeRecord) -> None:
 def read_records(directory: Path) -> list[NodeRecord]:
     """The running nodes, the one started first first; records of dead processes are removed.
 
-    A missing directory means no nodes. Files that are not records are left alone and ignored. Raises PermissionError
-    as `prepare` does.
+    A missing directory means no nodes. Files that are not records are left alone and ignored. Raises
+    PermissionError as `prepare` does.
     """
     try:
         _check_owner(directory)
-        names = sorted(entry for entry in os.listdir(directory) if entry.endswith(SUFFIX))
+        names = sorted(path.name for path in directory.iterdir() if path.name.endswith(SUFFIX))
     except (FileNotFoundError, NotADirectoryError):
         return []
     records = []
@@ -120,7 +120,8 @@ def _check_owner(directory: Path) -> None:
         raise PermissionError(f"{directory} is not a directory; remove it or set XDG_RUNTIME_DIR")
     if status.st_uid != os.getuid():
         raise PermissionError(
-            f"{directory} belongs to user {status.st_uid}, not to you; set XDG_RUNTIME_DIR to a directory of your own"
+            f"{directory} belongs to user {status.st_uid}, not to you; "
+            "set XDG_RUNTIME_DIR to a directory of your own"
         )
     if status.st_mode & 0o022:
         raise PermissionError(f"{directory} can be written by others; run: chmod 700 {directory}")

@@ -6,10 +6,12 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
+
 from luna.proto.run_directory import (
     MAX_RECORD_BYTES,
     NodeRecord,
@@ -73,14 +75,14 @@ def test_preparing_twice_keeps_the_records(directory: Path) -> None:
 
 
 @pytest.mark.parametrize("action", [prepare, read_records])
-def test_directory_others_may_write_is_refused(directory: Path, action) -> None:  # type: ignore[no-untyped-def]
+def test_directory_others_may_write_is_refused(directory: Path, action: Callable[[Path], object]) -> None:
     directory.chmod(0o777)
     with pytest.raises(PermissionError, match="chmod 700"):
         action(directory)
 
 
 @pytest.mark.parametrize("action", [prepare, read_records])
-def test_link_in_place_of_the_directory_is_refused(tmp_path: Path, action) -> None:  # type: ignore[no-untyped-def]
+def test_link_in_place_of_the_directory_is_refused(tmp_path: Path, action: Callable[[Path], object]) -> None:
     (tmp_path / "elsewhere").mkdir(mode=0o700)
     link = tmp_path / "luna"
     link.symlink_to(tmp_path / "elsewhere")
@@ -171,6 +173,6 @@ def test_name_that_is_no_file_name_is_refused(directory: Path, name: str) -> Non
 
 def test_failed_write_leaves_nothing_behind(directory: Path) -> None:
     (directory / "a.json").mkdir()
-    with pytest.raises(OSError):
+    with pytest.raises(IsADirectoryError):
         write_record(directory, node("a"))
     assert sorted(entry.name for entry in directory.iterdir()) == ["a.json"]
