@@ -87,8 +87,10 @@ static inline luna_value luna_i64(int64_t value) {
 static inline int64_t luna_spawn(const char *entry, int64_t link_tag, int64_t config,
                                  const luna_value *params, uint32_t params_len) {
     int64_t id = 0;
-    int32_t status = lunatic_process_spawn(link_tag, config, LUNA_OWN, entry,
-                                           (uint32_t)__builtin_strlen(entry), params, params_len, &id);
+    uint32_t entry_len = 0;
+    while (entry[entry_len]) entry_len++; /* not strlen: there may be no libc */
+    int32_t status = lunatic_process_spawn(link_tag, config, LUNA_OWN, entry, entry_len, params,
+                                           params_len, &id);
     if (status == 0) return id;
     lunatic_error_drop(id);
     return -1;
@@ -151,11 +153,9 @@ def declaration(row: HostCall) -> str:
     result = "void " if row.returns is None else C_TYPES[row.returns]
     # Without it the compiler goes on after an exit.
     ends = "_Noreturn " if row.name == "proc_exit" else ""
-    return (
-        f"{comment(row)}\n"
-        f'LUNA_IMPORT("{row.namespace}", "{row.name}")\n'
-        f"{ends}{result}{c_name(row)}({parameters});\n"
-    )
+    prototype = f"{ends}{result}{c_name(row)}({parameters});"
+    lines = textwrap.wrap(prototype, WIDTH, subsequent_indent=" " * 4, break_long_words=False)
+    return "\n".join([comment(row), f'LUNA_IMPORT("{row.namespace}", "{row.name}")', *lines, ""])
 
 
 def header() -> str:

@@ -112,7 +112,8 @@ int32_t lunatic_message_send(int64_t process);
 /* Sends the scratch and waits for a later message with wait_tag, not looking at queued ones: 0
  * it is the scratch now, 9027 timeout (-1 waits for ever). Traps: no scratch. */
 LUNA_IMPORT("lunatic::message", "send_receive_skip_search")
-int32_t lunatic_message_send_receive_skip_search(int64_t process, int64_t wait_tag, int64_t timeout_ms);
+int32_t lunatic_message_send_receive_skip_search(int64_t process, int64_t wait_tag, int64_t
+    timeout_ms);
 
 /* Waits for a message with one of tags_len 64-bit tags, or any message when tags_len is 0; it
  * becomes the scratch: 0 data, 1 link died, 2 process died, 9027 timeout (-1 waits for ever).
@@ -227,13 +228,16 @@ void lunatic_process_config_set_can_spawn_processes(int64_t config, int32_t allo
  * Traps: spawning not permitted; unknown config or module; malformed params; out of bounds; not
  * UTF-8. */
 LUNA_IMPORT("lunatic::process", "spawn")
-int32_t lunatic_process_spawn(int64_t link_tag, int64_t config, int64_t module, const void *entry, uint32_t entry_len, const void *params, uint32_t params_len, int64_t *id);
+int32_t lunatic_process_spawn(int64_t link_tag, int64_t config, int64_t module, const void *entry,
+    uint32_t entry_len, const void *params, uint32_t params_len, int64_t *id);
 
 /* Finds a registered process or spawns and registers one: 0 spawned, 1 error id written, 2 it
  * existed; on 0 and 2 both ids are written. Traps: spawning not permitted; unknown config or
  * module; malformed params; out of bounds; not UTF-8. */
 LUNA_IMPORT("lunatic::process", "get_or_spawn")
-int32_t lunatic_process_get_or_spawn(const void *name, uint32_t name_len, int64_t link_tag, int64_t config, int64_t module, const void *entry, uint32_t entry_len, const void *params, uint32_t params_len, int64_t *node, int64_t *id);
+int32_t lunatic_process_get_or_spawn(const void *name, uint32_t name_len, int64_t link_tag, int64_t
+    config, int64_t module, const void *entry, uint32_t entry_len, const void *params, uint32_t
+    params_len, int64_t *node, int64_t *id);
 
 /* Sleeps. */
 LUNA_IMPORT("lunatic::process", "sleep_ms")
@@ -282,12 +286,14 @@ int32_t lunatic_process_exists(int64_t process);
 
 /* Adds an environment variable to the config. Traps: unknown config; out of bounds; not UTF-8. */
 LUNA_IMPORT("lunatic::wasi", "config_add_environment_variable")
-void lunatic_wasi_config_add_environment_variable(int64_t config, const void *key, uint32_t key_len, const void *value, uint32_t value_len);
+void lunatic_wasi_config_add_environment_variable(int64_t config, const void *key, uint32_t key_len,
+    const void *value, uint32_t value_len);
 
 /* Appends a command line argument to the config. Traps: unknown config; out of bounds; not
  * UTF-8. */
 LUNA_IMPORT("lunatic::wasi", "config_add_command_line_argument")
-void lunatic_wasi_config_add_command_line_argument(int64_t config, const void *argument, uint32_t argument_len);
+void lunatic_wasi_config_add_command_line_argument(int64_t config, const void *argument, uint32_t
+    argument_len);
 
 /* Gives processes spawned with the config a directory, under the same name. Traps: unknown
  * config; out of bounds; not UTF-8. */
@@ -320,7 +326,8 @@ int32_t lunatic_version_patch(void);
 /* Resolves host:port: 0 address iterator id written, 1 error id written, 9027 timeout. Traps:
  * out of bounds; not UTF-8. Not built yet: traps. */
 LUNA_IMPORT("lunatic::networking", "resolve")
-int32_t lunatic_networking_resolve(const void *name, uint32_t name_len, int64_t timeout_ms, int64_t *id);
+int32_t lunatic_networking_resolve(const void *name, uint32_t name_len, int64_t timeout_ms, int64_t
+    *id);
 
 /* Forgets an address iterator. Traps: unknown iterator. Not built yet: traps. */
 LUNA_IMPORT("lunatic::networking", "drop_dns_iterator")
@@ -329,12 +336,14 @@ void lunatic_networking_drop_dns_iterator(int64_t iterator);
 /* 0 the next address is written, 1 there is none. Traps: unknown iterator; out of bounds. Not
  * built yet: traps. */
 LUNA_IMPORT("lunatic::networking", "resolve_next")
-int32_t lunatic_networking_resolve_next(int64_t iterator, uint32_t *address_type, void *address, uint16_t *port, uint32_t *flow_info, uint32_t *scope_id);
+int32_t lunatic_networking_resolve_next(int64_t iterator, uint32_t *address_type, void *address,
+    uint16_t *port, uint32_t *flow_info, uint32_t *scope_id);
 
 /* Listens: 0 listener id written, 1 error id written. Traps: address type is not 4 or 6; out of
  * bounds. Not built yet: traps. */
 LUNA_IMPORT("lunatic::networking", "tcp_bind")
-int32_t lunatic_networking_tcp_bind(int32_t address_type, const void *address, int32_t port, int32_t flow_info, int32_t scope_id, int64_t *id);
+int32_t lunatic_networking_tcp_bind(int32_t address_type, const void *address, int32_t port, int32_t
+    flow_info, int32_t scope_id, int64_t *id);
 
 /* Closes a listener. Traps: unknown listener. Not built yet: traps. */
 LUNA_IMPORT("lunatic::networking", "drop_tcp_listener")
@@ -353,7 +362,8 @@ int32_t lunatic_networking_tcp_accept(int64_t listener, int64_t *id, int64_t *pe
 /* Connects: 0 stream id written, 1 error id written, 9027 timeout. Traps: address type is not 4
  * or 6; out of bounds. Not built yet: traps. */
 LUNA_IMPORT("lunatic::networking", "tcp_connect")
-int32_t lunatic_networking_tcp_connect(int32_t address_type, const void *address, int32_t port, int32_t flow_info, int32_t scope_id, int64_t timeout_ms, int64_t *id);
+int32_t lunatic_networking_tcp_connect(int32_t address_type, const void *address, int32_t port,
+    int32_t flow_info, int32_t scope_id, int64_t timeout_ms, int64_t *id);
 
 /* Drops a stream; the last drop closes it. Traps: unknown stream. Not built yet: traps. */
 LUNA_IMPORT("lunatic::networking", "drop_tcp_stream")
@@ -372,7 +382,8 @@ int32_t lunatic_networking_tcp_peer_addr(int64_t stream, int64_t *id);
 /* Writes (pointer, length) pairs: 0 byte count written, 1 error id written, 9027 timeout. Traps:
  * unknown stream; out of bounds. Not built yet: traps. */
 LUNA_IMPORT("lunatic::networking", "tcp_write_vectored")
-int32_t lunatic_networking_tcp_write_vectored(int64_t stream, const void *vectors, uint32_t vectors_len, int64_t *written);
+int32_t lunatic_networking_tcp_write_vectored(int64_t stream, const void *vectors, uint32_t
+    vectors_len, int64_t *written);
 
 /* Reads without consuming: 0 byte count written, 1 error id written, 9027 timeout. Traps:
  * unknown stream; out of bounds. Not built yet: traps. */
@@ -416,7 +427,9 @@ int32_t lunatic_networking_tcp_flush(int64_t stream, int64_t *error);
  * written. Traps: address type is not 4 or 6; out of bounds; not exactly one certificate and
  * key. Not built yet: traps. */
 LUNA_IMPORT("lunatic::networking", "tls_bind")
-int32_t lunatic_networking_tls_bind(int32_t address_type, const void *address, int32_t port, int32_t flow_info, int32_t scope_id, int64_t *id, const void *certificate, uint32_t certificate_len, const void *key, uint32_t key_len);
+int32_t lunatic_networking_tls_bind(int32_t address_type, const void *address, int32_t port, int32_t
+    flow_info, int32_t scope_id, int64_t *id, const void *certificate, uint32_t certificate_len,
+    const void *key, uint32_t key_len);
 
 /* Closes a listener. Traps: unknown listener. Not built yet: traps. */
 LUNA_IMPORT("lunatic::networking", "drop_tls_listener")
@@ -436,7 +449,8 @@ int32_t lunatic_networking_tls_accept(int64_t listener, int64_t *id, int64_t *pe
  * id written, 1 error id written, 9027 timeout. Traps: out of bounds; not UTF-8; bad host name.
  * Not built yet: traps. */
 LUNA_IMPORT("lunatic::networking", "tls_connect")
-int32_t lunatic_networking_tls_connect(const void *host, uint32_t host_len, int32_t port, int64_t timeout_ms, int64_t *id, const void *authorities, uint32_t authorities_len);
+int32_t lunatic_networking_tls_connect(const void *host, uint32_t host_len, int32_t port, int64_t
+    timeout_ms, int64_t *id, const void *authorities, uint32_t authorities_len);
 
 /* Drops a stream; the last drop closes it. Traps: unknown stream. Not built yet: traps. */
 LUNA_IMPORT("lunatic::networking", "drop_tls_stream")
@@ -449,7 +463,8 @@ int64_t lunatic_networking_clone_tls_stream(int64_t stream);
 /* Writes (pointer, length) pairs: 0 byte count written, 1 error id written, 9027 timeout. Traps:
  * unknown stream; out of bounds. Not built yet: traps. */
 LUNA_IMPORT("lunatic::networking", "tls_write_vectored")
-int32_t lunatic_networking_tls_write_vectored(int64_t stream, const void *vectors, uint32_t vectors_len, int64_t *written);
+int32_t lunatic_networking_tls_write_vectored(int64_t stream, const void *vectors, uint32_t
+    vectors_len, int64_t *written);
 
 /* 0 byte count written (0 bytes: the peer closed), 1 error id written, 9027 timeout. Traps:
  * unknown stream; out of bounds. Not built yet: traps. */
@@ -479,7 +494,8 @@ int32_t lunatic_networking_tls_flush(int64_t stream, int64_t *error);
 /* 0 socket id written, 1 error id written. Traps: address type is not 4 or 6; out of bounds. Not
  * built yet: traps. */
 LUNA_IMPORT("lunatic::networking", "udp_bind")
-int32_t lunatic_networking_udp_bind(int32_t address_type, const void *address, int32_t port, int32_t flow_info, int32_t scope_id, int64_t *id);
+int32_t lunatic_networking_udp_bind(int32_t address_type, const void *address, int32_t port, int32_t
+    flow_info, int32_t scope_id, int64_t *id);
 
 /* 0 iterator of the bound address written, 1 error id written. Traps: unknown socket; out of
  * bounds. Not built yet: traps. */
@@ -498,17 +514,20 @@ void lunatic_networking_drop_udp_socket(int64_t socket);
 /* Waits for a datagram: 0 byte count written, 1 error id written. Traps: unknown socket; out of
  * bounds. Not built yet: traps. */
 LUNA_IMPORT("lunatic::networking", "udp_receive")
-int32_t lunatic_networking_udp_receive(int64_t socket, void *data, uint32_t data_len, int64_t *read);
+int32_t lunatic_networking_udp_receive(int64_t socket, void *data, uint32_t data_len, int64_t
+    *read);
 
 /* Waits for a datagram: 0 byte count and sender address iterator written, 1 error id written.
  * Traps: unknown socket; out of bounds. Not built yet: traps. */
 LUNA_IMPORT("lunatic::networking", "udp_receive_from")
-int32_t lunatic_networking_udp_receive_from(int64_t socket, void *data, uint32_t data_len, int64_t *read, int64_t *sender);
+int32_t lunatic_networking_udp_receive_from(int64_t socket, void *data, uint32_t data_len, int64_t
+    *read, int64_t *sender);
 
 /* Fixes the peer: 0 connected, 1 error id written, 9027 timeout. Traps: unknown socket; address
  * type is not 4 or 6; out of bounds. Not built yet: traps. */
 LUNA_IMPORT("lunatic::networking", "udp_connect")
-int32_t lunatic_networking_udp_connect(int64_t socket, int32_t address_type, const void *address, int32_t port, int32_t flow_info, int32_t scope_id, int64_t timeout_ms, int64_t *error);
+int32_t lunatic_networking_udp_connect(int64_t socket, int32_t address_type, const void *address,
+    int32_t port, int32_t flow_info, int32_t scope_id, int64_t timeout_ms, int64_t *error);
 
 /* A second id of the same socket. Traps: unknown socket. Not built yet: traps. */
 LUNA_IMPORT("lunatic::networking", "clone_udp_socket")
@@ -536,12 +555,15 @@ int32_t lunatic_networking_get_udp_socket_ttl(int64_t socket);
 /* Sends a datagram: 0 byte count written, 1 error id written. Traps: unknown socket; address
  * type is not 4 or 6; out of bounds. Not built yet: traps. */
 LUNA_IMPORT("lunatic::networking", "udp_send_to")
-int32_t lunatic_networking_udp_send_to(int64_t socket, const void *data, uint32_t data_len, int32_t address_type, const void *address, int32_t port, int32_t flow_info, int32_t scope_id, int64_t *written);
+int32_t lunatic_networking_udp_send_to(int64_t socket, const void *data, uint32_t data_len, int32_t
+    address_type, const void *address, int32_t port, int32_t flow_info, int32_t scope_id, int64_t
+    *written);
 
 /* Sends a datagram to the connected peer: 0 byte count written, 1 error id written. Traps:
  * unknown socket; out of bounds. Not built yet: traps. */
 LUNA_IMPORT("lunatic::networking", "udp_send")
-int32_t lunatic_networking_udp_send(int64_t socket, const void *data, uint32_t data_len, int64_t *written);
+int32_t lunatic_networking_udp_send(int64_t socket, const void *data, uint32_t data_len, int64_t
+    *written);
 
 /* ---- lunatic::distributed ---- */
 
@@ -566,7 +588,8 @@ int64_t lunatic_distributed_module_id(void);
  * 17-byte records. Traps: spawning not permitted; no cluster; unknown config; malformed params;
  * out of bounds; not UTF-8. */
 LUNA_IMPORT("lunatic::distributed", "spawn")
-int32_t lunatic_distributed_spawn(int64_t node, int64_t config, int64_t module, const void *entry, uint32_t entry_len, const void *params, uint32_t params_len, int64_t *id);
+int32_t lunatic_distributed_spawn(int64_t node, int64_t config, int64_t module, const void *entry,
+    uint32_t entry_len, const void *params, uint32_t params_len, int64_t *id);
 
 /* Sends the scratch, which is empty afterwards; always 0. A dead node or process is silent.
  * Traps: no scratch; scratch is not a data message; scratch holds a socket. */
@@ -577,17 +600,20 @@ int32_t lunatic_distributed_send(int64_t node, int64_t process);
  * it is the scratch now, 9027 timeout (-1 waits for ever). Traps: no scratch; scratch is not a
  * data message; scratch holds a socket. */
 LUNA_IMPORT("lunatic::distributed", "send_receive_skip_search")
-int32_t lunatic_distributed_send_receive_skip_search(int64_t node, int64_t process, int64_t wait_tag, int64_t timeout_ms);
+int32_t lunatic_distributed_send_receive_skip_search(int64_t node, int64_t process, int64_t
+    wait_tag, int64_t timeout_ms);
 
 /* Finds nodes by labels (k=v&k2=v2): 0 query id and node count written, 1 error id written.
  * Traps: no cluster; out of bounds; not UTF-8. Not built yet: traps. */
 LUNA_IMPORT("lunatic::distributed", "exec_lookup_nodes")
-int32_t lunatic_distributed_exec_lookup_nodes(const void *query, uint32_t query_len, int64_t *id, uint32_t *nodes_len, int64_t *error);
+int32_t lunatic_distributed_exec_lookup_nodes(const void *query, uint32_t query_len, int64_t *id,
+    uint32_t *nodes_len, int64_t *error);
 
 /* Writes up to nodes_len 64-bit node ids of a query and forgets it; returns how many, or -1 with
  * an error id written. Traps: no cluster; out of bounds. Not built yet: traps. */
 LUNA_IMPORT("lunatic::distributed", "copy_lookup_nodes_results")
-int32_t lunatic_distributed_copy_lookup_nodes_results(int64_t query, void *nodes, uint32_t nodes_len, int64_t *error);
+int32_t lunatic_distributed_copy_lookup_nodes_results(int64_t query, void *nodes, uint32_t
+    nodes_len, int64_t *error);
 
 /* A certificate authority for tests, as bytes in guest memory. Traps: lunatic_alloc is missing
  * or fails; out of bounds. Not built yet: traps. */
@@ -597,12 +623,14 @@ int32_t lunatic_distributed_test_root_cert(uint32_t *len);
 /* A server certificate signed by the given authority, as bytes in guest memory. Traps: malformed
  * PEM; lunatic_alloc is missing or fails; out of bounds. Not built yet: traps. */
 LUNA_IMPORT("lunatic::distributed", "default_server_certificates")
-int32_t lunatic_distributed_default_server_certificates(const void *certificate, uint32_t certificate_len, const void *key, uint32_t key_len, uint32_t *len);
+int32_t lunatic_distributed_default_server_certificates(const void *certificate, uint32_t
+    certificate_len, const void *key, uint32_t key_len, uint32_t *len);
 
 /* A node certificate for a signing request, as bytes in guest memory. Traps: malformed PEM;
  * lunatic_alloc is missing or fails; out of bounds. Not built yet: traps. */
 LUNA_IMPORT("lunatic::distributed", "sign_node")
-int32_t lunatic_distributed_sign_node(const void *certificate, uint32_t certificate_len, const void *key, uint32_t key_len, const void *request, uint32_t request_len, uint32_t *len);
+int32_t lunatic_distributed_sign_node(const void *certificate, uint32_t certificate_len, const void
+    *key, uint32_t key_len, const void *request, uint32_t request_len, uint32_t *len);
 
 /* ---- lunatic::sqlite ---- */
 
@@ -766,11 +794,13 @@ int32_t wasi_fd_filestat_set_times(int32_t fd, int64_t access_ns, int64_t modify
 
 /* Reads at an offset. */
 LUNA_IMPORT("wasi_snapshot_preview1", "fd_pread")
-int32_t wasi_fd_pread(int32_t fd, const void *vectors, uint32_t vectors_len, int64_t offset, uint32_t *read);
+int32_t wasi_fd_pread(int32_t fd, const void *vectors, uint32_t vectors_len, int64_t offset,
+    uint32_t *read);
 
 /* Writes at an offset. */
 LUNA_IMPORT("wasi_snapshot_preview1", "fd_pwrite")
-int32_t wasi_fd_pwrite(int32_t fd, const void *vectors, uint32_t vectors_len, int64_t offset, uint32_t *written);
+int32_t wasi_fd_pwrite(int32_t fd, const void *vectors, uint32_t vectors_len, int64_t offset,
+    uint32_t *written);
 
 /* Describes a directory given at start. */
 LUNA_IMPORT("wasi_snapshot_preview1", "fd_prestat_get")
@@ -790,7 +820,8 @@ int32_t wasi_fd_write(int32_t fd, const void *vectors, uint32_t vectors_len, uin
 
 /* Reads directory entries. */
 LUNA_IMPORT("wasi_snapshot_preview1", "fd_readdir")
-int32_t wasi_fd_readdir(int32_t fd, void *buffer, uint32_t buffer_len, int64_t cookie, uint32_t *used);
+int32_t wasi_fd_readdir(int32_t fd, void *buffer, uint32_t buffer_len, int64_t cookie, uint32_t
+    *used);
 
 /* Renames a descriptor, closing the one it replaces. */
 LUNA_IMPORT("wasi_snapshot_preview1", "fd_renumber")
@@ -814,23 +845,28 @@ int32_t wasi_path_create_directory(int32_t fd, const void *path, uint32_t path_l
 
 /* Attributes of a file. */
 LUNA_IMPORT("wasi_snapshot_preview1", "path_filestat_get")
-int32_t wasi_path_filestat_get(int32_t fd, int32_t lookup_flags, const void *path, uint32_t path_len, void *stat);
+int32_t wasi_path_filestat_get(int32_t fd, int32_t lookup_flags, const void *path, uint32_t
+    path_len, void *stat);
 
 /* Sets the times of a file. */
 LUNA_IMPORT("wasi_snapshot_preview1", "path_filestat_set_times")
-int32_t wasi_path_filestat_set_times(int32_t fd, int32_t lookup_flags, const void *path, uint32_t path_len, int64_t access_ns, int64_t modify_ns, int32_t flags);
+int32_t wasi_path_filestat_set_times(int32_t fd, int32_t lookup_flags, const void *path, uint32_t
+    path_len, int64_t access_ns, int64_t modify_ns, int32_t flags);
 
 /* Makes a hard link. */
 LUNA_IMPORT("wasi_snapshot_preview1", "path_link")
-int32_t wasi_path_link(int32_t fd, int32_t lookup_flags, const void *path, uint32_t path_len, int32_t new_fd, const void *new_path, uint32_t new_path_len);
+int32_t wasi_path_link(int32_t fd, int32_t lookup_flags, const void *path, uint32_t path_len,
+    int32_t new_fd, const void *new_path, uint32_t new_path_len);
 
 /* Opens a file. */
 LUNA_IMPORT("wasi_snapshot_preview1", "path_open")
-int32_t wasi_path_open(int32_t fd, int32_t lookup_flags, const void *path, uint32_t path_len, int32_t open_flags, int64_t rights, int64_t inheriting, int32_t fd_flags, uint32_t *opened);
+int32_t wasi_path_open(int32_t fd, int32_t lookup_flags, const void *path, uint32_t path_len,
+    int32_t open_flags, int64_t rights, int64_t inheriting, int32_t fd_flags, uint32_t *opened);
 
 /* Reads a symbolic link. */
 LUNA_IMPORT("wasi_snapshot_preview1", "path_readlink")
-int32_t wasi_path_readlink(int32_t fd, const void *path, uint32_t path_len, void *buffer, uint32_t buffer_len, uint32_t *used);
+int32_t wasi_path_readlink(int32_t fd, const void *path, uint32_t path_len, void *buffer, uint32_t
+    buffer_len, uint32_t *used);
 
 /* Removes an empty directory. */
 LUNA_IMPORT("wasi_snapshot_preview1", "path_remove_directory")
@@ -838,11 +874,13 @@ int32_t wasi_path_remove_directory(int32_t fd, const void *path, uint32_t path_l
 
 /* Renames a file. */
 LUNA_IMPORT("wasi_snapshot_preview1", "path_rename")
-int32_t wasi_path_rename(int32_t fd, const void *path, uint32_t path_len, int32_t new_fd, const void *new_path, uint32_t new_path_len);
+int32_t wasi_path_rename(int32_t fd, const void *path, uint32_t path_len, int32_t new_fd, const void
+    *new_path, uint32_t new_path_len);
 
 /* Makes a symbolic link. */
 LUNA_IMPORT("wasi_snapshot_preview1", "path_symlink")
-int32_t wasi_path_symlink(const void *target, uint32_t target_len, int32_t fd, const void *path, uint32_t path_len);
+int32_t wasi_path_symlink(const void *target, uint32_t target_len, int32_t fd, const void *path,
+    uint32_t path_len);
 
 /* Removes a file. */
 LUNA_IMPORT("wasi_snapshot_preview1", "path_unlink_file")
@@ -850,7 +888,8 @@ int32_t wasi_path_unlink_file(int32_t fd, const void *path, uint32_t path_len);
 
 /* Waits for a clock or a descriptor. */
 LUNA_IMPORT("wasi_snapshot_preview1", "poll_oneoff")
-int32_t wasi_poll_oneoff(const void *subscriptions, void *events, uint32_t subscriptions_len, uint32_t *events_len);
+int32_t wasi_poll_oneoff(const void *subscriptions, void *events, uint32_t subscriptions_len,
+    uint32_t *events_len);
 
 /* Ends the process; code 0 is a normal end, any other a failure. */
 LUNA_IMPORT("wasi_snapshot_preview1", "proc_exit")
@@ -874,11 +913,13 @@ int32_t wasi_sock_accept(int32_t fd, int32_t flags, uint32_t *accepted);
 
 /* Receives from a socket. */
 LUNA_IMPORT("wasi_snapshot_preview1", "sock_recv")
-int32_t wasi_sock_recv(int32_t fd, const void *vectors, uint32_t vectors_len, int32_t flags, uint32_t *read, uint32_t *out_flags);
+int32_t wasi_sock_recv(int32_t fd, const void *vectors, uint32_t vectors_len, int32_t flags,
+    uint32_t *read, uint32_t *out_flags);
 
 /* Sends to a socket. */
 LUNA_IMPORT("wasi_snapshot_preview1", "sock_send")
-int32_t wasi_sock_send(int32_t fd, const void *vectors, uint32_t vectors_len, int32_t flags, uint32_t *written);
+int32_t wasi_sock_send(int32_t fd, const void *vectors, uint32_t vectors_len, int32_t flags,
+    uint32_t *written);
 
 /* Shuts down a socket. */
 LUNA_IMPORT("wasi_snapshot_preview1", "sock_shutdown")
@@ -913,8 +954,10 @@ static inline luna_value luna_i64(int64_t value) {
 static inline int64_t luna_spawn(const char *entry, int64_t link_tag, int64_t config,
                                  const luna_value *params, uint32_t params_len) {
     int64_t id = 0;
-    int32_t status = lunatic_process_spawn(link_tag, config, LUNA_OWN, entry,
-                                           (uint32_t)__builtin_strlen(entry), params, params_len, &id);
+    uint32_t entry_len = 0;
+    while (entry[entry_len]) entry_len++; /* not strlen: there may be no libc */
+    int32_t status = lunatic_process_spawn(link_tag, config, LUNA_OWN, entry, entry_len, params,
+                                           params_len, &id);
     if (status == 0) return id;
     lunatic_error_drop(id);
     return -1;
