@@ -149,12 +149,15 @@ def comment(row: HostCall) -> str:
 
 
 def declaration(row: HostCall) -> str:
-    parameters = ", ".join(f"{C_TYPES[item.kind]}{item.name}" for item in row.parameters) or "void"
+    # A parameter stays on one line: its spaces are hidden from the wrapping.
+    typed = [f"{C_TYPES[item.kind]}{item.name}".replace(" ", "\0") for item in row.parameters]
+    parameters = ", ".join(typed) or "void"
     result = "void " if row.returns is None else C_TYPES[row.returns]
     # Without it the compiler goes on after an exit.
     ends = "_Noreturn " if row.name == "proc_exit" else ""
     prototype = f"{ends}{result}{c_name(row)}({parameters});"
     lines = textwrap.wrap(prototype, WIDTH, subsequent_indent=" " * 4, break_long_words=False)
+    lines = [line.replace("\0", " ") for line in lines]
     return "\n".join([comment(row), f'LUNA_IMPORT("{row.namespace}", "{row.name}")', *lines, ""])
 
 

@@ -112,8 +112,8 @@ int32_t lunatic_message_send(int64_t process);
 /* Sends the scratch and waits for a later message with wait_tag, not looking at queued ones: 0
  * it is the scratch now, 9027 timeout (-1 waits for ever). Traps: no scratch. */
 LUNA_IMPORT("lunatic::message", "send_receive_skip_search")
-int32_t lunatic_message_send_receive_skip_search(int64_t process, int64_t wait_tag, int64_t
-    timeout_ms);
+int32_t lunatic_message_send_receive_skip_search(int64_t process, int64_t wait_tag,
+    int64_t timeout_ms);
 
 /* Waits for a message with one of tags_len 64-bit tags, or any message when tags_len is 0; it
  * becomes the scratch: 0 data, 1 link died, 2 process died, 9027 timeout (-1 waits for ever).
@@ -235,9 +235,9 @@ int32_t lunatic_process_spawn(int64_t link_tag, int64_t config, int64_t module, 
  * existed; on 0 and 2 both ids are written. Traps: spawning not permitted; unknown config or
  * module; malformed params; out of bounds; not UTF-8. */
 LUNA_IMPORT("lunatic::process", "get_or_spawn")
-int32_t lunatic_process_get_or_spawn(const void *name, uint32_t name_len, int64_t link_tag, int64_t
-    config, int64_t module, const void *entry, uint32_t entry_len, const void *params, uint32_t
-    params_len, int64_t *node, int64_t *id);
+int32_t lunatic_process_get_or_spawn(const void *name, uint32_t name_len, int64_t link_tag,
+    int64_t config, int64_t module, const void *entry, uint32_t entry_len, const void *params,
+    uint32_t params_len, int64_t *node, int64_t *id);
 
 /* Sleeps. */
 LUNA_IMPORT("lunatic::process", "sleep_ms")
@@ -292,8 +292,8 @@ void lunatic_wasi_config_add_environment_variable(int64_t config, const void *ke
 /* Appends a command line argument to the config. Traps: unknown config; out of bounds; not
  * UTF-8. */
 LUNA_IMPORT("lunatic::wasi", "config_add_command_line_argument")
-void lunatic_wasi_config_add_command_line_argument(int64_t config, const void *argument, uint32_t
-    argument_len);
+void lunatic_wasi_config_add_command_line_argument(int64_t config, const void *argument,
+    uint32_t argument_len);
 
 /* Gives processes spawned with the config a directory, under the same name. Traps: unknown
  * config; out of bounds; not UTF-8. */
@@ -326,8 +326,8 @@ int32_t lunatic_version_patch(void);
 /* Resolves host:port: 0 address iterator id written, 1 error id written, 9027 timeout. Traps:
  * out of bounds; not UTF-8. Not built yet: traps. */
 LUNA_IMPORT("lunatic::networking", "resolve")
-int32_t lunatic_networking_resolve(const void *name, uint32_t name_len, int64_t timeout_ms, int64_t
-    *id);
+int32_t lunatic_networking_resolve(const void *name, uint32_t name_len, int64_t timeout_ms,
+    int64_t *id);
 
 /* Forgets an address iterator. Traps: unknown iterator. Not built yet: traps. */
 LUNA_IMPORT("lunatic::networking", "drop_dns_iterator")
@@ -342,8 +342,8 @@ int32_t lunatic_networking_resolve_next(int64_t iterator, uint32_t *address_type
 /* Listens: 0 listener id written, 1 error id written. Traps: address type is not 4 or 6; out of
  * bounds. Not built yet: traps. */
 LUNA_IMPORT("lunatic::networking", "tcp_bind")
-int32_t lunatic_networking_tcp_bind(int32_t address_type, const void *address, int32_t port, int32_t
-    flow_info, int32_t scope_id, int64_t *id);
+int32_t lunatic_networking_tcp_bind(int32_t address_type, const void *address, int32_t port,
+    int32_t flow_info, int32_t scope_id, int64_t *id);
 
 /* Closes a listener. Traps: unknown listener. Not built yet: traps. */
 LUNA_IMPORT("lunatic::networking", "drop_tcp_listener")
@@ -382,8 +382,8 @@ int32_t lunatic_networking_tcp_peer_addr(int64_t stream, int64_t *id);
 /* Writes (pointer, length) pairs: 0 byte count written, 1 error id written, 9027 timeout. Traps:
  * unknown stream; out of bounds. Not built yet: traps. */
 LUNA_IMPORT("lunatic::networking", "tcp_write_vectored")
-int32_t lunatic_networking_tcp_write_vectored(int64_t stream, const void *vectors, uint32_t
-    vectors_len, int64_t *written);
+int32_t lunatic_networking_tcp_write_vectored(int64_t stream, const void *vectors,
+    uint32_t vectors_len, int64_t *written);
 
 /* Reads without consuming: 0 byte count written, 1 error id written, 9027 timeout. Traps:
  * unknown stream; out of bounds. Not built yet: traps. */
@@ -427,9 +427,9 @@ int32_t lunatic_networking_tcp_flush(int64_t stream, int64_t *error);
  * written. Traps: address type is not 4 or 6; out of bounds; not exactly one certificate and
  * key. Not built yet: traps. */
 LUNA_IMPORT("lunatic::networking", "tls_bind")
-int32_t lunatic_networking_tls_bind(int32_t address_type, const void *address, int32_t port, int32_t
-    flow_info, int32_t scope_id, int64_t *id, const void *certificate, uint32_t certificate_len,
-    const void *key, uint32_t key_len);
+int32_t lunatic_networking_tls_bind(int32_t address_type, const void *address, int32_t port,
+    int32_t flow_info, int32_t scope_id, int64_t *id, const void *certificate,
+    uint32_t certificate_len, const void *key, uint32_t key_len);
 
 /* Closes a listener. Traps: unknown listener. Not built yet: traps. */
 LUNA_IMPORT("lunatic::networking", "drop_tls_listener")
@@ -449,8 +449,8 @@ int32_t lunatic_networking_tls_accept(int64_t listener, int64_t *id, int64_t *pe
  * id written, 1 error id written, 9027 timeout. Traps: out of bounds; not UTF-8; bad host name.
  * Not built yet: traps. */
 LUNA_IMPORT("lunatic::networking", "tls_connect")
-int32_t lunatic_networking_tls_connect(const void *host, uint32_t host_len, int32_t port, int64_t
-    timeout_ms, int64_t *id, const void *authorities, uint32_t authorities_len);
+int32_t lunatic_networking_tls_connect(const void *host, uint32_t host_len, int32_t port,
+    int64_t timeout_ms, int64_t *id, const void *authorities, uint32_t authorities_len);
 
 /* Drops a stream; the last drop closes it. Traps: unknown stream. Not built yet: traps. */
 LUNA_IMPORT("lunatic::networking", "drop_tls_stream")
@@ -463,8 +463,8 @@ int64_t lunatic_networking_clone_tls_stream(int64_t stream);
 /* Writes (pointer, length) pairs: 0 byte count written, 1 error id written, 9027 timeout. Traps:
  * unknown stream; out of bounds. Not built yet: traps. */
 LUNA_IMPORT("lunatic::networking", "tls_write_vectored")
-int32_t lunatic_networking_tls_write_vectored(int64_t stream, const void *vectors, uint32_t
-    vectors_len, int64_t *written);
+int32_t lunatic_networking_tls_write_vectored(int64_t stream, const void *vectors,
+    uint32_t vectors_len, int64_t *written);
 
 /* 0 byte count written (0 bytes: the peer closed), 1 error id written, 9027 timeout. Traps:
  * unknown stream; out of bounds. Not built yet: traps. */
@@ -494,8 +494,8 @@ int32_t lunatic_networking_tls_flush(int64_t stream, int64_t *error);
 /* 0 socket id written, 1 error id written. Traps: address type is not 4 or 6; out of bounds. Not
  * built yet: traps. */
 LUNA_IMPORT("lunatic::networking", "udp_bind")
-int32_t lunatic_networking_udp_bind(int32_t address_type, const void *address, int32_t port, int32_t
-    flow_info, int32_t scope_id, int64_t *id);
+int32_t lunatic_networking_udp_bind(int32_t address_type, const void *address, int32_t port,
+    int32_t flow_info, int32_t scope_id, int64_t *id);
 
 /* 0 iterator of the bound address written, 1 error id written. Traps: unknown socket; out of
  * bounds. Not built yet: traps. */
@@ -514,14 +514,14 @@ void lunatic_networking_drop_udp_socket(int64_t socket);
 /* Waits for a datagram: 0 byte count written, 1 error id written. Traps: unknown socket; out of
  * bounds. Not built yet: traps. */
 LUNA_IMPORT("lunatic::networking", "udp_receive")
-int32_t lunatic_networking_udp_receive(int64_t socket, void *data, uint32_t data_len, int64_t
-    *read);
+int32_t lunatic_networking_udp_receive(int64_t socket, void *data, uint32_t data_len,
+    int64_t *read);
 
 /* Waits for a datagram: 0 byte count and sender address iterator written, 1 error id written.
  * Traps: unknown socket; out of bounds. Not built yet: traps. */
 LUNA_IMPORT("lunatic::networking", "udp_receive_from")
-int32_t lunatic_networking_udp_receive_from(int64_t socket, void *data, uint32_t data_len, int64_t
-    *read, int64_t *sender);
+int32_t lunatic_networking_udp_receive_from(int64_t socket, void *data, uint32_t data_len,
+    int64_t *read, int64_t *sender);
 
 /* Fixes the peer: 0 connected, 1 error id written, 9027 timeout. Traps: unknown socket; address
  * type is not 4 or 6; out of bounds. Not built yet: traps. */
@@ -555,15 +555,15 @@ int32_t lunatic_networking_get_udp_socket_ttl(int64_t socket);
 /* Sends a datagram: 0 byte count written, 1 error id written. Traps: unknown socket; address
  * type is not 4 or 6; out of bounds. Not built yet: traps. */
 LUNA_IMPORT("lunatic::networking", "udp_send_to")
-int32_t lunatic_networking_udp_send_to(int64_t socket, const void *data, uint32_t data_len, int32_t
-    address_type, const void *address, int32_t port, int32_t flow_info, int32_t scope_id, int64_t
-    *written);
+int32_t lunatic_networking_udp_send_to(int64_t socket, const void *data, uint32_t data_len,
+    int32_t address_type, const void *address, int32_t port, int32_t flow_info, int32_t scope_id,
+    int64_t *written);
 
 /* Sends a datagram to the connected peer: 0 byte count written, 1 error id written. Traps:
  * unknown socket; out of bounds. Not built yet: traps. */
 LUNA_IMPORT("lunatic::networking", "udp_send")
-int32_t lunatic_networking_udp_send(int64_t socket, const void *data, uint32_t data_len, int64_t
-    *written);
+int32_t lunatic_networking_udp_send(int64_t socket, const void *data, uint32_t data_len,
+    int64_t *written);
 
 /* ---- lunatic::distributed ---- */
 
@@ -600,8 +600,8 @@ int32_t lunatic_distributed_send(int64_t node, int64_t process);
  * it is the scratch now, 9027 timeout (-1 waits for ever). Traps: no scratch; scratch is not a
  * data message; scratch holds a socket. */
 LUNA_IMPORT("lunatic::distributed", "send_receive_skip_search")
-int32_t lunatic_distributed_send_receive_skip_search(int64_t node, int64_t process, int64_t
-    wait_tag, int64_t timeout_ms);
+int32_t lunatic_distributed_send_receive_skip_search(int64_t node, int64_t process,
+    int64_t wait_tag, int64_t timeout_ms);
 
 /* Finds nodes by labels (k=v&k2=v2): 0 query id and node count written, 1 error id written.
  * Traps: no cluster; out of bounds; not UTF-8. Not built yet: traps. */
@@ -612,8 +612,8 @@ int32_t lunatic_distributed_exec_lookup_nodes(const void *query, uint32_t query_
 /* Writes up to nodes_len 64-bit node ids of a query and forgets it; returns how many, or -1 with
  * an error id written. Traps: no cluster; out of bounds. Not built yet: traps. */
 LUNA_IMPORT("lunatic::distributed", "copy_lookup_nodes_results")
-int32_t lunatic_distributed_copy_lookup_nodes_results(int64_t query, void *nodes, uint32_t
-    nodes_len, int64_t *error);
+int32_t lunatic_distributed_copy_lookup_nodes_results(int64_t query, void *nodes,
+    uint32_t nodes_len, int64_t *error);
 
 /* A certificate authority for tests, as bytes in guest memory. Traps: lunatic_alloc is missing
  * or fails; out of bounds. Not built yet: traps. */
@@ -623,14 +623,14 @@ int32_t lunatic_distributed_test_root_cert(uint32_t *len);
 /* A server certificate signed by the given authority, as bytes in guest memory. Traps: malformed
  * PEM; lunatic_alloc is missing or fails; out of bounds. Not built yet: traps. */
 LUNA_IMPORT("lunatic::distributed", "default_server_certificates")
-int32_t lunatic_distributed_default_server_certificates(const void *certificate, uint32_t
-    certificate_len, const void *key, uint32_t key_len, uint32_t *len);
+int32_t lunatic_distributed_default_server_certificates(const void *certificate,
+    uint32_t certificate_len, const void *key, uint32_t key_len, uint32_t *len);
 
 /* A node certificate for a signing request, as bytes in guest memory. Traps: malformed PEM;
  * lunatic_alloc is missing or fails; out of bounds. Not built yet: traps. */
 LUNA_IMPORT("lunatic::distributed", "sign_node")
-int32_t lunatic_distributed_sign_node(const void *certificate, uint32_t certificate_len, const void
-    *key, uint32_t key_len, const void *request, uint32_t request_len, uint32_t *len);
+int32_t lunatic_distributed_sign_node(const void *certificate, uint32_t certificate_len,
+    const void *key, uint32_t key_len, const void *request, uint32_t request_len, uint32_t *len);
 
 /* ---- lunatic::sqlite ---- */
 
@@ -820,8 +820,8 @@ int32_t wasi_fd_write(int32_t fd, const void *vectors, uint32_t vectors_len, uin
 
 /* Reads directory entries. */
 LUNA_IMPORT("wasi_snapshot_preview1", "fd_readdir")
-int32_t wasi_fd_readdir(int32_t fd, void *buffer, uint32_t buffer_len, int64_t cookie, uint32_t
-    *used);
+int32_t wasi_fd_readdir(int32_t fd, void *buffer, uint32_t buffer_len, int64_t cookie,
+    uint32_t *used);
 
 /* Renames a descriptor, closing the one it replaces. */
 LUNA_IMPORT("wasi_snapshot_preview1", "fd_renumber")
@@ -845,13 +845,13 @@ int32_t wasi_path_create_directory(int32_t fd, const void *path, uint32_t path_l
 
 /* Attributes of a file. */
 LUNA_IMPORT("wasi_snapshot_preview1", "path_filestat_get")
-int32_t wasi_path_filestat_get(int32_t fd, int32_t lookup_flags, const void *path, uint32_t
-    path_len, void *stat);
+int32_t wasi_path_filestat_get(int32_t fd, int32_t lookup_flags, const void *path,
+    uint32_t path_len, void *stat);
 
 /* Sets the times of a file. */
 LUNA_IMPORT("wasi_snapshot_preview1", "path_filestat_set_times")
-int32_t wasi_path_filestat_set_times(int32_t fd, int32_t lookup_flags, const void *path, uint32_t
-    path_len, int64_t access_ns, int64_t modify_ns, int32_t flags);
+int32_t wasi_path_filestat_set_times(int32_t fd, int32_t lookup_flags, const void *path,
+    uint32_t path_len, int64_t access_ns, int64_t modify_ns, int32_t flags);
 
 /* Makes a hard link. */
 LUNA_IMPORT("wasi_snapshot_preview1", "path_link")
@@ -865,8 +865,8 @@ int32_t wasi_path_open(int32_t fd, int32_t lookup_flags, const void *path, uint3
 
 /* Reads a symbolic link. */
 LUNA_IMPORT("wasi_snapshot_preview1", "path_readlink")
-int32_t wasi_path_readlink(int32_t fd, const void *path, uint32_t path_len, void *buffer, uint32_t
-    buffer_len, uint32_t *used);
+int32_t wasi_path_readlink(int32_t fd, const void *path, uint32_t path_len, void *buffer,
+    uint32_t buffer_len, uint32_t *used);
 
 /* Removes an empty directory. */
 LUNA_IMPORT("wasi_snapshot_preview1", "path_remove_directory")
@@ -874,8 +874,8 @@ int32_t wasi_path_remove_directory(int32_t fd, const void *path, uint32_t path_l
 
 /* Renames a file. */
 LUNA_IMPORT("wasi_snapshot_preview1", "path_rename")
-int32_t wasi_path_rename(int32_t fd, const void *path, uint32_t path_len, int32_t new_fd, const void
-    *new_path, uint32_t new_path_len);
+int32_t wasi_path_rename(int32_t fd, const void *path, uint32_t path_len, int32_t new_fd,
+    const void *new_path, uint32_t new_path_len);
 
 /* Makes a symbolic link. */
 LUNA_IMPORT("wasi_snapshot_preview1", "path_symlink")
