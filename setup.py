@@ -39,6 +39,7 @@ extensions = [
 ]
 
 setup(
+    options={"build_ext": {"parallel": os.cpu_count() or 1}},  # one compiler for each module otherwise
     ext_modules=cythonize(
         extensions,
         include_path=[".types"],  # luna/<package>: where `cimport luna.scheduler._x` is found

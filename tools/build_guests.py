@@ -93,19 +93,26 @@ def compile_c(source: Path, target: Path) -> None:
         raise BuildError(f"{source.relative_to(ROOT)} does not compile:\n{done.stderr}")
 
 
+def assemble_wat(source: Path, target: Path) -> None:
+    try:
+        target.write_bytes(wasmtime.wat2wasm(source.read_text()))
+    except wasmtime.WasmtimeError as error:
+        raise BuildError(f"{source.relative_to(ROOT)}: {error}") from error
+
+
 def build(source: Path) -> Path:
     """Build and check one guest; it appears under its name only when it is good."""
     target = OUTPUT / f"{source.stem}.wasm"
     fresh = target.with_suffix(".new")
-    if source.suffix == ".c":
-        compile_c(source, fresh)
-    else:
-        try:
-            fresh.write_bytes(wasmtime.wat2wasm(source.read_text()))
-        except wasmtime.WasmtimeError as error:
-            raise BuildError(f"{source.relative_to(ROOT)}: {error}") from error
-    check(fresh.read_bytes(), str(source.relative_to(ROOT)))
-    fresh.replace(target)
+    try:
+        if source.suffix == ".c":
+            compile_c(source, fresh)
+        else:
+            assemble_wat(source, fresh)
+        check(fresh.read_bytes(), str(source.relative_to(ROOT)))
+        fresh.replace(target)
+    finally:
+        fresh.unlink(missing_ok=True)
     return target
 
 

@@ -1,0 +1,92 @@
+# Luna: development tasks. `make setup`, `make test`, `make demo`; `make help` lists all.
+#
+# Everything lives in .venv and build/; nothing is installed outside this folder.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+# The Python the virtual environment is made with: the first of these that runs and is new enough.
+PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3; do \
+	if $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then echo $$python; break; fi; done)
+
+VENV := .venv
+BIN := $(VENV)/bin
+ENVIRONMENT := $(VENV)/.environment
+INSTALLED := $(VENV)/.installed
+NATIVE := $(wildcard scheduler/*.pyx scheduler/*.pxd scheduler/*.h scheduler/*.hpp)
+PYTEST_ARGS ?=
+
+.PHONY: help
+help:  ## this list
+	@sed -n 's/^\([a-z-]*\):.*## */\1|/p' $(MAKEFILE_LIST) | column -t -s '|'
+
+.PHONY: setup
+setup: $(INSTALLED)  ## .venv with the locked dependencies and the native core
+
+$(ENVIRONMENT): requirements/dev.txt
+	@if [ -z "$(PYTHON)" ]; then \
+		echo "Luna needs Python 3.11 or newer and found none; install one (Debian: apt-get install python3 python3-venv python3-dev) or name it: make PYTHON=/path/to/python3" >&2; exit 1; fi
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "$(PYTHON) is not Python 3.11 or newer; name another: make PYTHON=/path/to/python3" >&2; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --require-hashes -r requirements/dev.txt
+	@touch $@
+
+# Compiles the native core in place; a Python-only change needs no new installation.
+$(INSTALLED): $(ENVIRONMENT) pyproject.toml setup.py $(NATIVE)
+	@command -v $${CXX:-c++} >/dev/null || \
+		{ echo "the native core needs a C++ compiler: install one (Debian: apt-get install g++) or set CXX" >&2; exit 1; }
+	$(BIN)/python -m pip install --quiet --no-build-isolation --no-deps --editable .
+	@touch $@
+
+.PHONY: guests
+guests: setup  ## the example and test programs, in build/guests
+	@$(BIN)/python tools/build_guests.py
+
+.PHONY: test
+test: setup guests  ## all tests; PYTEST_ARGS="-k name" picks some
+	$(BIN)/pytest $(PYTEST_ARGS)
+
+.PHONY: lint
+lint: setup  ## style, types, generated files, import directions
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy .types/luna tools tests benchmarks
+	$(BIN)/python tools/generate_stubs.py --check
+	$(BIN)/python tools/generate_header.py --check
+	$(BIN)/python tools/generate_all_imports.py --check
+	$(BIN)/python tools/generate_hostcall_docs.py --check
+	$(BIN)/pytest -q tests/test_layering.py
+
+.PHONY: format
+format: setup  ## put the sources into the form that lint asks for
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+.PHONY: docs
+docs: setup  ## everything that is generated: stubs, C header, all-imports guest, host-call reference
+	$(BIN)/python tools/generate_stubs.py
+	$(BIN)/python tools/generate_header.py
+	$(BIN)/python tools/generate_all_imports.py
+	$(BIN)/python tools/generate_hostcall_docs.py
+
+.PHONY: demo
+demo: setup guests  ## a cluster on this machine, explained as it goes
+	@$(BIN)/python tools/demo.py
+
+.PHONY: bench
+bench: setup guests  ## the benchmarks
+	@$(BIN)/python -m benchmarks
+
+.PHONY: lock
+lock: setup  ## requirements/dev.txt anew, with today's versions
+	$(BIN)/uv pip compile pyproject.toml requirements/dev.in --quiet --upgrade --universal --python-version 3.11 \
+		--generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" \
+		--output-file requirements/dev.txt
+
+.PHONY: clean
+clean:  ## remove what was built, but not .venv
+	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache $(INSTALLED)
+	rm -f scheduler/*.so
+	find . -path ./$(VENV) -prune -o -name __pycache__ -type d -print0 | xargs -0 rm -rf
