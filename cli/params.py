@@ -32,7 +32,7 @@ _UNITS = {
     "m": 2**20,
     "g": 2**30,
 }
-_SIZE = re.compile(r"([0-9]{1,20})\s*([A-Za-z]*)\Z")
+_SIZE = re.compile(r"([0-9]{1,20}) ?([A-Za-z]*)\Z")
 _NUMBER = re.compile(r"[+-]?(0[xX][0-9A-Fa-f]+|[0-9]+)\Z")
 _V128 = re.compile(r"0[xX][0-9A-Fa-f]{1,32}\Z")
 _MAX_DIGITS = 40  # of a number in a parameter; 2**128 has 39
