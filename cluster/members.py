@@ -87,13 +87,15 @@ class EventKind(Enum):
     """What a change of the membership table means to whoever acts on it."""
 
     JOINED = "joined"
-    """A live member that was not known before."""
+    """A live member that was not known before. A SUSPECTED follows if it is a suspect."""
     SUSPECTED = "suspected"
-    """An alive member does not answer somebody."""
+    """A live member does not answer somebody; its time to refute begins, anew if it was a suspect already."""
     RECOVERED = "recovered"
     """A suspect refuted the suspicion."""
     UPDATED = "updated"
-    """A live member has a new address or labels; or, by `other`, the id belongs to another node now."""
+    """A newer record of an alive member, to be spread: another address, other labels, or just a refutation
+    of a suspicion not heard of here. If `other` has another identity, two nodes drew one id, and the one
+    in `member` keeps it."""
     DIED = "died"
     """A live member was declared dead. Final."""
     LEFT = "left"

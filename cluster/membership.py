@@ -150,7 +150,11 @@ class Membership:
         if len(self._live) >= self._max_members:
             return self._refuse(rumour)
         self._keep_live(rumour)
-        return [Event(EventKind.JOINED, rumour), *self._name_conflicts(rumour)]
+        events = [Event(EventKind.JOINED, rumour)]
+        if rumour.state is MemberState.SUSPECT:
+            # Whoever suspected it may be gone: without our own deadline it could stay a suspect for ever.
+            events.append(Event(EventKind.SUSPECTED, rumour))
+        return events + self._name_conflicts(rumour, None)
 
     def _change(self, known: Member, now: Member) -> list[Event]:
         """Replace `known` by the greater record `now`."""
@@ -165,15 +169,11 @@ class Membership:
             return [Event(kind, now, known)]
         self._remove_live(known)
         self._keep_live(now)
-        events = []
-        if known.node != now.node:
-            events.append(Event(EventKind.UPDATED, now, known))
-        if known.state is not now.state:
-            recovered = now.state is MemberState.ALIVE
-            events.append(Event(EventKind.RECOVERED if recovered else EventKind.SUSPECTED, now, known))
-        if known.state is not now.state or known.node.name != now.node.name:
-            events += self._name_conflicts(now)
-        return events
+        if now.state is MemberState.SUSPECT:  # also anew, after a refutation that was not heard of here
+            kind = EventKind.SUSPECTED
+        else:
+            kind = EventKind.RECOVERED if known.state is MemberState.SUSPECT else EventKind.UPDATED
+        return [Event(kind, now, known), *self._name_conflicts(now, known)]
 
     def _merge_about_self(self, rumour: Member) -> list[Event]:
         own = self.own
@@ -260,14 +260,16 @@ class Membership:
         self._refused += 1
         return [Event(EventKind.REFUSED, rumour)]
 
-    def _name_conflicts(self, member: Member) -> list[Event]:
-        """The conflicts that `member`, which has just become alive, has with alive members of its name."""
-        if member.state is not MemberState.ALIVE:
+    def _name_conflicts(self, member: Member, before: Member | None) -> list[Event]:
+        """The conflicts with alive members of its name that `member` has, and did not have as `before`."""
+        alive = MemberState.ALIVE
+        held = before is not None and before.state is alive and before.node.name == member.node.name
+        if held or member.state is not alive:
             return []
         events = []
         for node_id in sorted(self._ids_by_name[member.node.name] - {member.node.id}):
             other = self._live[node_id]
-            if other.state is MemberState.ALIVE:
+            if other.state is alive:
                 loser, winner = (member, other) if must_go(member.node, other.node) else (other, member)
                 events.append(Event(EventKind.NAME_CONFLICT, loser, winner))
         return events
