@@ -33,10 +33,13 @@ $(ENVIRONMENT): requirements/dev.txt
 	$(BIN)/python -m pip install --quiet --require-hashes -r requirements/dev.txt
 	@touch $@
 
-# Compiles the native core in place; a Python-only change needs no new installation.
+# Compiles the native core in place; a Python-only change needs no new installation. A machine without
+# a C++ compiler takes the one of the ziglang package, which is there for the guests anyway.
 $(INSTALLED): $(ENVIRONMENT) pyproject.toml setup.py $(NATIVE)
-	@command -v $${CXX:-c++} >/dev/null || \
-		{ echo "the native core needs a C++ compiler: install one (Debian: apt-get install g++) or set CXX" >&2; exit 1; }
+	@if [ -z "$$CXX" ] && ! command -v c++ >/dev/null; then \
+		echo "no c++ found: building the native core with ziglang"; \
+		export CC="$(CURDIR)/$(BIN)/python -m ziglang cc" CXX="$(CURDIR)/$(BIN)/python -m ziglang c++"; \
+	fi; \
 	$(BIN)/python -m pip install --quiet --no-build-isolation --no-deps --editable .
 	@touch $@
 
