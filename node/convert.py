@@ -1,0 +1,133 @@
+"""Between protobuf messages and the values of the scheduler: configs, parameters, exits.
+
+Every value that came over a wire is checked here against the limits before the scheduler sees it.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable, Sequence
+
+from luna.proto import control_pb2, node_pb2
+from luna.proto.errors import InvalidError
+from luna.proto.limits import (
+    MAX_ARGUMENT_BYTES,
+    MAX_ARGUMENTS,
+    MAX_ARGUMENTS_BYTES,
+    MAX_ENTRY_BYTES,
+    MAX_PARAMS,
+    MAX_PREOPENS,
+)
+from luna.scheduler import ExitStatus, Param, ProcessConfig
+
+PARAM_BYTES = 17
+"""bytes of one parameter in guest memory: a type byte and 16 bytes, little endian."""
+
+_I32, _I64, _V128 = 0x7F, 0x7E, 0x7B
+
+
+def config_to_proto(config: ProcessConfig) -> node_pb2.ProcessConfig:
+    """The wire form of a process's config."""
+    return node_pb2.ProcessConfig(
+        max_memory_bytes=config.max_memory_bytes,
+        max_fuel=config.max_fuel,
+        can_compile_modules=config.can_compile_modules,
+        can_create_configs=config.can_create_configs,
+        can_spawn_processes=config.can_spawn_processes,
+        preopens=[node_pb2.Preopen(guest=guest, host=host) for guest, host in config.preopens],
+        arguments=config.arguments,
+        environment_variables=[
+            node_pb2.Variable(key=key, value=value) for key, value in config.environment_variables
+        ],
+    )
+
+
+def config_from_proto(message: node_pb2.ProcessConfig) -> ProcessConfig:
+    """The config that a peer or a command sent. Raises InvalidError if it breaks a limit."""
+    variables = [(variable.key, variable.value) for variable in message.environment_variables]
+    _check_texts("arguments", message.arguments)
+    _check_texts("environment variables", [f"{key}={value}" for key, value in variables])
+    if len(message.preopens) > MAX_PREOPENS:
+        raise InvalidError(f"{len(message.preopens)} directories are more than the limit of {MAX_PREOPENS}")
+    return ProcessConfig(
+        max_memory_bytes=message.max_memory_bytes,
+        max_fuel=message.max_fuel,
+        can_compile_modules=message.can_compile_modules,
+        can_create_configs=message.can_create_configs,
+        can_spawn_processes=message.can_spawn_processes,
+        preopens=tuple((preopen.guest, preopen.host) for preopen in message.preopens),
+        arguments=tuple(message.arguments),
+        environment_variables=tuple(variables),
+    )
+
+
+def check_entry(entry: str) -> str:
+    """`entry` itself if it is not too long for an entry function's name. Raises InvalidError."""
+    if len(entry.encode(errors="surrogatepass")) > MAX_ENTRY_BYTES:
+        raise InvalidError(f"the name of the entry function is longer than {MAX_ENTRY_BYTES} bytes")
+    return entry
+
+
+def params_from_proto(messages: Sequence[node_pb2.Param]) -> list[Param]:
+    """The parameters that a peer or a command sent. Raises InvalidError."""
+    if len(messages) > MAX_PARAMS:
+        raise InvalidError(f"{len(messages)} parameters are more than the limit of {MAX_PARAMS}")
+    params: list[Param] = []
+    for message in messages:
+        match message.WhichOneof("value"):
+            case "i32":
+                params.append(Param.i32(message.i32))
+            case "i64":
+                params.append(Param.i64(message.i64))
+            case "v128" if len(message.v128) == 16:
+                params.append(Param.v128(message.v128))
+            case _:
+                raise InvalidError("a parameter has no value, or is none of i32, i64 and v128")
+    return params
+
+
+def params_from_guest(records: bytes) -> list[node_pb2.Param]:
+    """The parameters that a guest wrote as 17-byte records, for the wire.
+
+    A trailing part of a record is ignored, as by Lunatic's remote spawn. Raises InvalidError for an unknown
+    type byte or too many records.
+    """
+    count = len(records) // PARAM_BYTES
+    if count > MAX_PARAMS:
+        raise InvalidError(f"{count} parameters are more than the limit of {MAX_PARAMS}")
+    params = []
+    for start in range(0, count * PARAM_BYTES, PARAM_BYTES):
+        kind, value = records[start], records[start + 1 : start + PARAM_BYTES]
+        # Bytes above a narrow value are ignored: some guest libraries leave garbage there.
+        if kind == _I32:
+            params.append(node_pb2.Param(i32=struct.unpack_from("<i", value)[0]))
+        elif kind == _I64:
+            params.append(node_pb2.Param(i64=struct.unpack_from("<q", value)[0]))
+        elif kind == _V128:
+            params.append(node_pb2.Param(v128=value))
+        else:
+            raise InvalidError(f"type byte {kind:#04x} of a parameter is none of i32, i64 and v128")
+    return params
+
+
+def exit_to_proto(status: ExitStatus) -> control_pb2.ProcessExit:
+    """The wire form of how a process ended."""
+    return control_pb2.ProcessExit(
+        kind=node_pb2.ExitKind.Name(int(status.kind)), code=status.code, reason=status.reason
+    )
+
+
+def _check_texts(what: str, texts: Iterable[str]) -> None:
+    count = total = 0
+    for text in texts:
+        count += 1
+        size = len(text.encode(errors="surrogatepass"))
+        total += size
+        if size > MAX_ARGUMENT_BYTES:
+            raise InvalidError(f"one of the {what} is longer than {MAX_ARGUMENT_BYTES} bytes")
+        if "\0" in text:
+            raise InvalidError(f"one of the {what} holds a zero byte")
+    if count > MAX_ARGUMENTS or total > MAX_ARGUMENTS_BYTES:
+        raise InvalidError(
+            f"the {what} are more than {MAX_ARGUMENTS}, or longer than {MAX_ARGUMENTS_BYTES} bytes"
+        )

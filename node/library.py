@@ -1,0 +1,110 @@
+"""The modules a node can run: the store of their bytes, joined to the scheduler that compiles them.
+
+Owns the way from a hash to a compiled module: in memory, else from the store, else from a peer; fetched and
+compiled once, however many ask. Lives on trio.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import trio
+
+from luna.node.modules import ModuleStore
+from luna.proto.errors import InvalidError, NotFoundError
+from luna.proto.limits import SHA256_BYTES
+from luna.scheduler import Module
+
+
+class Compiler(Protocol):
+    """What this module needs of `luna.scheduler`'s Runtime."""
+
+    async def load_module(self, data: bytes, name: str) -> Module: ...
+    def find_module(self, sha256: bytes) -> Module | None: ...
+
+
+FetchModule = Callable[[str, bytes], Awaitable[bytes]]
+"""`(address, sha256) -> bytes`: brings a module from the node at an address."""
+
+
+@dataclass(slots=True)
+class _Turn:
+    lock: trio.Lock = field(default_factory=trio.Lock)
+    users: int = 0
+
+
+class Library:
+    """The modules of one node."""
+
+    def __init__(self, compiler: Compiler, store: ModuleStore, fetch: FetchModule) -> None:
+        self._compiler = compiler
+        self._store = store
+        self._fetch = fetch
+        self._turns: dict[bytes, _Turn] = {}
+
+    async def add(self, data: bytes, name: str) -> Module:
+        """Compile a module that a command sent, and keep its bytes.
+
+        Raises InvalidError, with the full explanation, if it is not a module that can run here.
+        """
+        module = await self._compiler.load_module(data, name)
+        # What was loaded, which for text is the WebAssembly made of it: that is what peers ask for.
+        await self._store.put(module.source)
+        return module
+
+    async def held(self, sha256: bytes) -> Module:
+        """A module this node holds, compiled. Raises NotFoundError if it lacks it, InvalidError for a bad hash."""
+        return await self._module(sha256, None)
+
+    async def obtain(self, sha256: bytes, address: str) -> Module:
+        """A module that the node at `address` holds, compiled.
+
+        Raises NotFoundError or BrokenError if it cannot be had, InvalidError if it is not what it should be.
+        """
+        return await self._module(sha256, address)
+
+    async def module_bytes(self, sha256: bytes) -> bytes:
+        """The bytes of a module this node holds. Raises NotFoundError."""
+        module = self._compiler.find_module(sha256)
+        if module is not None:
+            await trio.lowlevel.checkpoint()
+            return module.source
+        data = await self._store.get(sha256)
+        if data is None:
+            raise NotFoundError(f"this node does not hold module {sha256.hex()[:64]}")
+        return data
+
+    async def _module(self, sha256: bytes, address: str | None) -> Module:
+        if len(sha256) != SHA256_BYTES:
+            raise InvalidError(f"a module hash has {SHA256_BYTES} bytes, not {len(sha256)}")
+        module = self._compiler.find_module(sha256)
+        if module is not None:
+            await trio.lowlevel.checkpoint()
+            return module
+        async with self._turn(sha256):
+            module = self._compiler.find_module(sha256)
+            if module is not None:
+                return module
+
+            async def fetch() -> bytes:
+                if address is None:
+                    raise NotFoundError(f"this node does not hold module {sha256.hex()}")
+                return await self._fetch(address, sha256)
+
+            data = await self._store.obtain(sha256, fetch)
+            return await self._compiler.load_module(data, sha256.hex()[:12])
+
+    @asynccontextmanager
+    async def _turn(self, sha256: bytes) -> AsyncIterator[None]:
+        turn = self._turns.setdefault(sha256, _Turn())
+        turn.users += 1
+        try:
+            async with turn.lock:
+                yield
+        finally:
+            turn.users -= 1
+            if turn.users == 0:
+                del self._turns[sha256]

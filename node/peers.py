@@ -1,0 +1,451 @@
+"""The other nodes, as this one deals with them: admission, sessions, verdicts, gossip.
+
+Owns the membership table of the node and one task per live peer (`keeping.keep`), and does what the table's
+events ask for: a peer that joined gets a session, one that died or left is cut off from the native core, which
+fires links and monitors across the pair. Lives on trio. It carries no bytes (`transport`) and
+spawns nothing (`remote_spawn`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import structlog
+import trio
+from google.protobuf.message import DecodeError, Message
+
+from luna.cluster.members import NodeInfo, split_address
+from luna.cluster.membership import Event, EventKind, Member, Membership
+from luna.cluster.naming import judge_hello
+from luna.cluster.wire import gossip_to_proto, make_hello, members_from_proto, node_from_proto, text_from_peer
+from luna.node import keeping
+from luna.node.bridge import Bridge
+from luna.node.config import is_loopback_literal
+from luna.node.session import Session, SessionEnd
+from luna.node.status import JoinRefusedError
+from luna.node.transport import Transport
+from luna.proto import node_pb2
+from luna.proto.errors import BrokenError, InvalidError, LunaError, NotFoundError, RefusedError, StaleError
+from luna.proto.limits import MAX_GOSSIP_MEMBERS
+
+_log = structlog.get_logger(__name__)
+
+MAX_ARRIVALS = 4
+"""accepted sessions of one peer that its task has not looked at yet; a correct peer has one at a time."""
+
+
+class PeerGateway(Protocol):
+    """What this module needs of `luna.scheduler`'s PeerGateway."""
+
+    def add_peer(self, node_id: int) -> None: ...
+    def remove_peer(self, node_id: int) -> None: ...
+    def send(self, node_id: int, envelope: bytes) -> bool: ...
+
+
+class Envelopes(Protocol):
+    """Who handles the envelopes that are not about members (trio, called in order, must not block)."""
+
+    def spawn_requested(self, peer: NodeInfo, spawn: node_pb2.Spawn) -> None: ...
+    def spawn_replied(self, peer: NodeInfo, reply: node_pb2.SpawnReply) -> None: ...
+    def peer_lost(self, peer_id: int) -> None: ...
+
+
+@dataclass(slots=True)
+class Accepted:
+    """A session that a peer dialed, from its acceptance to its end."""
+
+    session: Session
+    ended: trio.Event = field(default_factory=trio.Event)
+    end: SessionEnd | None = None
+
+
+class Peer:
+    """One live peer: its task's scope, its current session, and the sessions it dialed."""
+
+    def __init__(self, info: NodeInfo) -> None:
+        self.id = info.id
+        self.scope = trio.CancelScope()
+        self.session: Session | None = None
+        self.added = False  # known to the native core
+        self.connected = trio.Event()
+        send, receive = trio.open_memory_channel[Accepted](MAX_ARRIVALS)
+        self.arrivals_in: trio.MemorySendChannel[Accepted] = send
+        self.arrivals: trio.MemoryReceiveChannel[Accepted] = receive
+        self.accepted: list[Accepted] = []  # not yet ended
+
+
+class Peers:
+    """The peers of one node (trio)."""
+
+    def __init__(
+        self,
+        *,
+        nursery: trio.Nursery,
+        bridge: Bridge,
+        transport: Transport,
+        gateway: PeerGateway,
+        membership: Membership,
+        envelopes: Envelopes,
+        module_bytes: Callable[[bytes], Awaitable[bytes]],
+        fatal: Callable[[LunaError], None],
+        insecure: bool,
+    ) -> None:
+        """`fatal(error)` stops the node: the cluster has no place for it."""
+        self.membership = membership
+        self._nursery = nursery
+        self._bridge = bridge
+        self._transport = transport
+        self._gateway = gateway
+        self._envelopes = envelopes
+        self._module_bytes = module_bytes
+        self._fatal = fatal
+        self._insecure = insecure
+        self._peers: dict[int, Peer] = {}
+        self._leaving = False
+
+    # --- looking ----------------------------------------------------------------------------
+
+    @property
+    def own(self) -> NodeInfo:
+        """This node as the others see it."""
+        return self.membership.own.node
+
+    def is_connected(self, node_id: int) -> bool:
+        """Whether there is an open session with this peer."""
+        peer = self._peers.get(node_id)
+        return peer is not None and peer.session is not None
+
+    async def wait_connected(self, node_id: int) -> None:
+        """Wait for a session with this peer. Raises NotFoundError if it is, or ceases to be, no live peer."""
+        peer = self._peers.get(node_id)
+        if peer is None:
+            raise NotFoundError(f"node {node_id} is not a live peer")
+        await peer.connected.wait()
+        if self._peers.get(node_id) is not peer:
+            raise NotFoundError(f"node {node_id} is not a live peer")
+
+    # --- meeting ----------------------------------------------------------------------------
+
+    def hello(self) -> node_pb2.Hello:
+        """What this node says first."""
+        return make_hello(self.own, self.membership.snapshot())
+
+    async def join(self, address: str) -> NodeInfo:
+        """Meet the node at `address` (HOST:PORT) and take in its cluster; return that node.
+
+        Raises JoinRefusedError if either side turns the other away, BrokenError if nobody answers,
+        InvalidError if something else than another node does.
+        """
+        self._check_reach(address)
+        answer = await self._bridge.run(self._transport.meet, address, self.hello())
+        return self.take_answer(answer, address)
+
+    def take_answer(self, answer: node_pb2.Hello, address: str) -> NodeInfo:
+        """Judge the Hello that the node at `address` answered with, and take in its cluster.
+
+        Raises as `join`.
+        """
+        if answer.refusal:
+            raise _refused(answer.refusal, text_from_peer(answer.detail), address)
+        node = node_from_proto(answer.node)
+        if node.identity == self.own.identity:
+            raise InvalidError(f"{address} is this node itself")
+        refused = judge_hello(self.hello(), self.membership, answer)
+        if refused is not None:
+            raise _refused(refused.refusal, refused.detail, address)
+        self._learn(answer)
+        return node
+
+    async def meet(self, hello: node_pb2.Hello) -> node_pb2.Hello:
+        """Answer a Meet (the `PeerHandlers` side)."""
+        await trio.lowlevel.checkpoint()
+        return self._answer(hello)
+
+    async def accept(self, hello: node_pb2.Hello, session: Session) -> node_pb2.Hello:
+        """Answer the first frame of a session that a peer dialed (the `PeerHandlers` side)."""
+        await trio.lowlevel.checkpoint()
+        if hello.node.id >= self.own.id:
+            raise InvalidError("the node with the lower id dials; this one must wait")
+        answer = self._answer(hello)
+        peer = self._peers.get(hello.node.id)
+        if answer.refusal:
+            return answer
+        if peer is None:  # the table is full, or this node is leaving
+            raise RefusedError("this node takes no more peers")
+        accepted = Accepted(session)
+        try:
+            peer.arrivals_in.send_nowait(accepted)
+        except trio.WouldBlock:
+            raise RefusedError("too many sessions at once") from None
+        peer.accepted.append(accepted)
+        self.begin(peer, session)
+        return answer
+
+    async def ended(self, session: Session, end: SessionEnd) -> None:
+        """An accepted session has ended (the `PeerHandlers` side)."""
+        await trio.lowlevel.checkpoint()
+        peer = self._peers.get(session.peer_id)
+        if peer is None:
+            return
+        for accepted in peer.accepted:
+            if accepted.session is session:
+                peer.accepted.remove(accepted)
+                accepted.end = end
+                accepted.ended.set()
+                return
+
+    async def module_bytes(self, sha256: bytes) -> bytes:
+        """The bytes of a module (the `PeerHandlers` side)."""
+        return await self._module_bytes(sha256)
+
+    def _answer(self, hello: node_pb2.Hello) -> node_pb2.Hello:
+        refused = judge_hello(self.hello(), self.membership, hello)
+        if refused is not None:
+            _log.info("turned a node away", name=text_from_peer(hello.node.name), reason=refused.detail)
+            return node_pb2.Hello(
+                protocol_min=self.hello().protocol_min,
+                protocol_max=self.hello().protocol_max,
+                node=self.hello().node,
+                refusal=refused.refusal,
+                detail=refused.detail,
+            )
+        self._check_reach(hello.node.address)
+        self._learn(hello)
+        return self.hello()
+
+    def _learn(self, hello: node_pb2.Hello) -> None:
+        self._act(self.membership.merge(Member(node_from_proto(hello.node))))
+        self._act(self.membership.merge_all(members_from_proto(hello.members)))
+
+    def _check_reach(self, address: str) -> None:
+        if not self._insecure and not is_loopback_literal(split_address(address)[0]):
+            raise RefusedError(
+                f"{address} is not on this machine, and traffic between nodes is not encrypted yet",
+                hint="start both nodes with --insecure if nobody else can listen or connect in this network",
+            )
+
+    # --- sessions ---------------------------------------------------------------------------
+
+    async def dial(self, peer: Peer) -> Session:
+        """Open a session with `peer`, which answered properly.
+
+        Raises BrokenError if it does not answer, StaleError if another node lives at its address now,
+        JoinRefusedError if it turns this node away, InvalidError if it answers nonsense.
+        """
+        address = self._address(peer)
+        self._check_reach(address)
+        session, answer = await self._bridge.run(self._transport.dial, address, peer.id, self.hello())
+        try:
+            self._check_same(peer, answer, address)
+            self.take_answer(answer, address)
+        except BaseException:
+            self._bridge.post_to_asyncio(session.close, "turned away")
+            raise
+        return session
+
+    async def run(self, session: Session) -> SessionEnd:
+        """Run a dialed session until it ends."""
+        return await self._bridge.run(self._transport.run, session)
+
+    async def remind(self, peer: Peer) -> None:
+        """Meet `peer` again, so that it dials this node. Raises as `dial`."""
+        address = self._address(peer)
+        self._check_reach(address)
+        answer = await self._bridge.run(self._transport.meet, address, self.hello())
+        self._check_same(peer, answer, address)
+        self.take_answer(answer, address)
+
+    def begin(self, peer: Peer, session: Session) -> None:
+        """A session with `peer` is open."""
+        if peer.added:
+            # The connection broke and came back, and frames may have been lost with it. Until sessions resume, the
+            # honest answer is that everything across the pair ends here, on both sides.
+            self._gateway.remove_peer(peer.id)
+            self._envelopes.peer_lost(peer.id)
+        self._gateway.add_peer(peer.id)
+        peer.added = True
+        peer.session = session
+        peer.connected.set()
+        _log.info("connected", peer=self._name(peer.id), id=peer.id)
+
+    def interrupted(self, peer: Peer, session: Session, end: SessionEnd) -> None:
+        """A session with `peer` ended; no verdict yet."""
+        if peer.session is session:
+            peer.session = None
+            if not peer.connected.is_set():
+                return
+            peer.connected = trio.Event()
+            _log.info(
+                "connection ended", peer=self._name(peer.id), id=peer.id, how=end.kind.value, why=end.detail
+            )
+
+    def verdict(self, peer: Peer, *, left: bool, reason: str) -> None:
+        """`peer` is gone for good: it left, or is declared dead."""
+        if self._peers.get(peer.id) is not peer:
+            return
+        _log.warning(
+            "node left" if left else "node declared dead", peer=self._name(peer.id), id=peer.id, why=reason
+        )
+        table = self.membership
+        self._act(table.mark_left(peer.id) if left else table.declare_dead(peer.id))
+
+    def turned_away(self, error: JoinRefusedError) -> None:
+        """A peer says that this node is no member: stop, unless the refusal is about that peer alone."""
+        if error.refusal == node_pb2.DECLARED_DEAD:
+            self._fatal(StaleError(error.message, hint="start the node again: it joins with a new id"))
+        elif error.refusal in {node_pb2.NAME_TAKEN, node_pb2.ID_TAKEN}:
+            self._fatal(error)
+        else:
+            _log.warning("a peer turned this node away", reason=error.message)
+
+    def is_current(self, peer: Peer) -> bool:
+        """Whether `peer` is still a live peer."""
+        return self._peers.get(peer.id) is peer
+
+    # --- what comes in ----------------------------------------------------------------------
+
+    def hand_over(self, peer_id: int, envelopes: list[bytes], done: Callable[[], None]) -> None:
+        """Take envelopes for Python from a session (asyncio thread); `done` is called there afterwards."""
+        self._bridge.post_to_trio(self._take_envelopes, peer_id, envelopes, done)
+
+    def _take_envelopes(self, peer_id: int, envelopes: list[bytes], done: Callable[[], None]) -> None:
+        try:
+            peer = self._peers.get(peer_id)
+            member = self.membership.get(peer_id)
+            if peer is None or member is None:
+                return
+            try:
+                for data in envelopes:
+                    self._take_envelope(member.node, node_pb2.Envelope.FromString(data))
+            except (DecodeError, LunaError) as error:
+                reason = error.message if isinstance(error, LunaError) else "malformed"
+                self.verdict(peer, left=False, reason=f"it sent an invalid envelope: {reason}")
+        except Exception:  # a bug here must not take the node down
+            _log.exception("internal error while handling envelopes", peer=peer_id)
+        finally:
+            self._bridge.post_to_asyncio(done)
+
+    def _take_envelope(self, peer: NodeInfo, envelope: node_pb2.Envelope) -> None:
+        match envelope.WhichOneof("signal"):
+            case "gossip":
+                self._act(self.membership.merge_all(members_from_proto(envelope.gossip.members)))
+            case "spawn":
+                self._envelopes.spawn_requested(peer, envelope.spawn)
+            case "spawn_reply":
+                self._envelopes.spawn_replied(peer, envelope.spawn_reply)
+            case _:
+                pass  # of a newer protocol: additions must not break older nodes
+
+    # --- what the membership table asks for -------------------------------------------------
+
+    def _act(self, events: Sequence[Event]) -> None:
+        for event in events:
+            node = event.member.node
+            match event.kind:
+                case EventKind.JOINED:
+                    _log.info("node joined", peer=node.name, id=node.id, address=node.address)
+                    if not self._leaving:
+                        self._add(node)
+                case EventKind.DIED | EventKind.LEFT:
+                    _log.info(f"node {event.kind.value}", peer=node.name, id=node.id)
+                    self._drop(node.id, event.kind.value)
+                case EventKind.NAME_CONFLICT:
+                    if node.id == self.own.id and event.other is not None:
+                        self._fatal(_name_taken(event.other.node))
+                case EventKind.ID_CONFLICT:
+                    self._fatal(RefusedError(f"node id {node.id} is taken", hint="start the node again"))
+                case EventKind.DECLARED_DEAD:
+                    self._fatal(
+                        StaleError(
+                            "the cluster declared this node dead: it did not answer for too long",
+                            hint="start the node again: it joins with a new id",
+                        )
+                    )
+                case EventKind.REFUSED:
+                    _log.debug("a rumour was refused", peer=node.name, id=node.id)
+                case _:
+                    _log.info(f"node {event.kind.value}", peer=node.name, id=node.id)
+        self._spread([event.member for event in events if event.kind in _NEWS])
+
+    def _add(self, node: NodeInfo) -> None:
+        if node.id not in self._peers:
+            peer = self._peers[node.id] = Peer(node)
+            self._nursery.start_soon(keeping.keep, self, peer, name=f"peer {node.name}")
+
+    def _drop(self, node_id: int, reason: str) -> None:
+        peer = self._peers.pop(node_id, None)
+        if peer is None:
+            return
+        peer.scope.cancel()
+        peer.connected.set()  # whoever waits finds that the peer is gone
+        for session in {accepted.session for accepted in peer.accepted} | ({peer.session} - {None}):
+            if session is not None:
+                self._bridge.post_to_asyncio(session.close, f"the peer {reason}")
+        if peer.added:
+            self._gateway.remove_peer(node_id)
+        self._envelopes.peer_lost(node_id)
+        member = self.membership.get(node_id)
+        if member is not None:
+            self._bridge.post_to_asyncio(self._transport.drop_channel, member.node.address)
+
+    def _spread(self, members: Sequence[Member]) -> None:
+        for start in range(0, len(members), MAX_GOSSIP_MEMBERS):
+            gossip = gossip_to_proto(members[start : start + MAX_GOSSIP_MEMBERS])
+            envelope = _envelope(gossip=gossip)
+            for peer in self._peers.values():
+                if peer.session is not None:
+                    self._gateway.send(peer.id, envelope)
+
+    # --- leaving ----------------------------------------------------------------------------
+
+    async def leave(self, reason: str) -> None:
+        """Tell every peer that this node leaves, and wait until they know, for a bounded time."""
+        self._leaving = True
+        self.membership.leave()
+        await self._bridge.run(self._transport.goodbye, reason)
+
+    # --- small helpers ----------------------------------------------------------------------
+
+    def _address(self, peer: Peer) -> str:
+        member = self.membership.get(peer.id)
+        if member is None:
+            raise BrokenError(f"node {peer.id} is forgotten")
+        return member.node.address  # the latest one: a peer may move
+
+    def _name(self, node_id: int) -> str:
+        member = self.membership.get(node_id)
+        return member.node.name if member is not None else str(node_id)
+
+    def _check_same(self, peer: Peer, answer: node_pb2.Hello, address: str) -> None:
+        if answer.node.id != peer.id:
+            raise StaleError(f"another node answers at {address} now")
+
+
+_NEWS = {
+    EventKind.JOINED,
+    EventKind.UPDATED,
+    EventKind.SUSPECTED,
+    EventKind.RECOVERED,
+    EventKind.DIED,
+    EventKind.LEFT,
+    EventKind.REFUTED,
+}
+
+
+def _refused(refusal: node_pb2.Refusal, detail: str, address: str) -> JoinRefusedError:
+    hint = "choose another name with --name" if refusal == node_pb2.NAME_TAKEN else None
+    return JoinRefusedError(f"the node at {address} turned this one away: {detail}", refusal, hint=hint)
+
+
+def _name_taken(other: NodeInfo) -> JoinRefusedError:
+    return JoinRefusedError(
+        f"the name {other.name} is taken by node {other.id} at {other.address}",
+        node_pb2.NAME_TAKEN,
+        hint="choose another name with --name",
+    )
+
+
+def _envelope(**signal: Message) -> bytes:
+    return node_pb2.Envelope(**signal).SerializeToString()  # type: ignore[arg-type]

@@ -1,0 +1,282 @@
+"""Spawning on other nodes: the guest's calls, and what peers ask of this node.
+
+Owns the handlers of `lunatic::distributed::{spawn, nodes_count, get_nodes}` and the Spawn and SpawnReply
+envelopes, with the table of spawns that wait for a reply. Lives on trio. The processes themselves are
+the scheduler's, the modules the library's.
+
+What a guest gets: 0 and the pid; 1 if the node is unknown, gone, or refuses; 2 if the module is unknown; 9027
+if no answer came in time; an error id stands in the place of the pid for each but 0. Lunatic traps where this
+answers 1, although its own interface names the code: a node that dies must not take its callers with it.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import defaultdict
+from typing import Protocol
+
+import structlog
+import trio
+
+from luna.cluster.members import Member, NodeInfo
+from luna.node.convert import (
+    check_entry,
+    config_from_proto,
+    config_to_proto,
+    params_from_guest,
+    params_from_proto,
+)
+from luna.node.library import Library
+from luna.node.status import LimitError
+from luna.proto import node_pb2
+from luna.proto.errors import (
+    BrokenError,
+    ClosedError,
+    InvalidError,
+    LunaError,
+    NotFoundError,
+    RefusedError,
+)
+from luna.proto.ids import node_of
+from luna.proto.limits import MAX_DETAIL_LENGTH
+from luna.scheduler import GuestTrap, Module, Request, Runtime
+
+_log = structlog.get_logger(__name__)
+
+NAMESPACE = "lunatic::distributed"
+
+MAX_PENDING_SPAWNS = 1024
+"""spawns of one peer in flight, each way; further ones are refused. Ten milliseconds' worth at full rate, and
+few enough that a peer that stops answering holds little memory."""
+
+SPAWN_TIMEOUT_S = 60.0
+"""seconds for a remote spawn, its module shipped and compiled; a peer that is gone fails it much earlier."""
+
+OWN_CONFIG = -1
+SPAWNED, UNREACHABLE, MODULE_UNKNOWN, TIMEOUT = 0, 1, 2, 9027
+
+_U32 = 0xFFFF_FFFF
+
+
+class SpawnTimeoutError(BrokenError):
+    """No reply to a spawn came in time; the process may run all the same."""
+
+
+class Members(Protocol):
+    """What this module needs of the membership table."""
+
+    def live(self) -> list[Member]: ...
+
+
+class RemoteSpawn:
+    """Remote spawns of one node, both ways. `register` makes it known to the runtime."""
+
+    def __init__(self, nursery: trio.Nursery, runtime: Runtime, library: Library, members: Members) -> None:
+        self._nursery = nursery
+        self._runtime = runtime
+        self._library = library
+        self._members = members
+        self._references = itertools.count(1)
+        self._pending: defaultdict[int, dict[int, _Pending]] = defaultdict(dict)
+        self._serving: defaultdict[int, set[trio.CancelScope]] = defaultdict(set)
+
+    def register(self) -> None:
+        """Handle the guest's calls from now on."""
+        self._runtime.set_handler(NAMESPACE, "spawn", self._on_guest_spawn)
+        self._runtime.set_handler(NAMESPACE, "nodes_count", self._on_nodes_count)
+        self._runtime.set_handler(NAMESPACE, "get_nodes", self._on_get_nodes)
+
+    # --- the guest's side -------------------------------------------------------------------
+
+    async def _on_nodes_count(self, request: Request) -> int:
+        await trio.lowlevel.checkpoint()
+        return len(self._members.live())
+
+    async def _on_get_nodes(self, request: Request) -> int:
+        await trio.lowlevel.checkpoint()
+        pointer, capacity = (argument & _U32 for argument in map(int, request.args))
+        ids = [member.node.id for member in self._members.live()][:capacity]
+        request.write(pointer, b"".join(node_id.to_bytes(8, "little") for node_id in ids))
+        return len(ids)
+
+    async def _on_guest_spawn(self, request: Request) -> int:
+        node_id, config_id, module_id, *rest = map(int, request.args)
+        entry_at, entry_len, params_at, params_len, id_at = (argument & _U32 for argument in rest)
+        if not request.config.can_spawn_processes:
+            raise GuestTrap("this process may not spawn processes")
+        config = request.config if config_id == OWN_CONFIG else request.lookup_config(config_id)
+        entry = request.read_text(entry_at, entry_len)
+        try:
+            check_entry(entry)
+            params = params_from_guest(request.read(params_at, params_len))
+        except InvalidError as error:
+            raise GuestTrap(error.message) from None
+        request.write_u64(id_at, 0)  # a bad pointer traps now and not when the process already runs
+        module = self._runtime.find_module_by_id(module_id)
+        try:
+            if module is None:
+                raise NotFoundError(f"module {module_id} is unknown")
+            spawn = node_pb2.Spawn(
+                parent=request.pid,
+                environment=request.environment,
+                module=module.sha256,
+                entry=entry,
+                params=params,
+                config=config_to_proto(config),
+            )
+            pid = await self.spawn(node_id, spawn)
+        except LunaError as error:
+            request.write_u64(id_at, request.add_error(error.message))
+            if isinstance(error, SpawnTimeoutError):
+                return TIMEOUT
+            return MODULE_UNKNOWN if isinstance(error, NotFoundError) else UNREACHABLE
+        request.write_u64(id_at, pid)
+        return SPAWNED
+
+    async def spawn(self, node_id: int, spawn: node_pb2.Spawn) -> int:
+        """Have the node `node_id`, which may be this one, do `spawn` (its reference is set here); the pid.
+
+        Raises BrokenError if the node is unknown or goes away, SpawnTimeoutError if it does not answer,
+        LimitError if too many spawns are under way or it is at a limit, NotFoundError if the module cannot be
+        had there, InvalidError if the module or the parameters are refused.
+        """
+        if node_id == self._runtime.node_id:
+            return await self._start(spawn, await self._library.held(spawn.module))
+        waiting = self._pending[node_id]
+        if len(waiting) >= MAX_PENDING_SPAWNS:
+            raise LimitError(f"{MAX_PENDING_SPAWNS} spawns on node {node_id} are under way already")
+        spawn.reference = next(self._references)
+        pending = waiting[spawn.reference] = _Pending()
+        try:
+            envelope = node_pb2.Envelope(spawn=spawn).SerializeToString()
+            if not self._runtime.peers.send(node_id, envelope):
+                raise BrokenError(f"node {node_id} is not connected")
+            with trio.move_on_after(SPAWN_TIMEOUT_S):
+                await pending.answered.wait()
+            if pending.error is not None:
+                raise pending.error
+            if not pending.answered.is_set():
+                raise SpawnTimeoutError(f"node {node_id} did not answer in {SPAWN_TIMEOUT_S:.0f} s")
+            return pending.pid
+        finally:
+            waiting.pop(spawn.reference, None)
+            if not waiting and self._pending.get(node_id) is waiting:
+                del self._pending[node_id]
+
+    def spawn_replied(self, peer: NodeInfo, reply: node_pb2.SpawnReply) -> None:
+        """A SpawnReply came; one that nobody waits for any more is dropped."""
+        pending = self._pending.get(peer.id, {}).get(reply.reference)
+        if pending is None:
+            return
+        if reply.pid and node_of(reply.pid) != peer.id:
+            raise InvalidError("a spawn was answered with a pid of another node")
+        pending.pid = reply.pid
+        if not reply.pid:
+            pending.error = _error_of(reply, peer)
+        pending.answered.set()
+
+    def peer_lost(self, peer_id: int) -> None:
+        """The session with a peer ended: its spawns fail, and those done for it stop."""
+        for pending in self._pending.pop(peer_id, {}).values():
+            pending.error = BrokenError(f"node {peer_id} went away")
+            pending.answered.set()
+        for scope in list(self._serving.pop(peer_id, ())):
+            scope.cancel()
+
+    # --- the serving side -------------------------------------------------------------------
+
+    def spawn_requested(self, peer: NodeInfo, spawn: node_pb2.Spawn) -> None:
+        """A Spawn came: start a task that does it and replies. Raises InvalidError for a forged parent."""
+        if spawn.parent and node_of(spawn.parent) != peer.id:
+            raise InvalidError("a spawn for a process of another node")
+        if len(self._serving[peer.id]) >= MAX_PENDING_SPAWNS:
+            self._reply(
+                peer.id,
+                spawn,
+                failure=node_pb2.LIMIT,
+                error=f"over {MAX_PENDING_SPAWNS} spawns are under way",
+            )
+            return
+        scope = trio.CancelScope()
+        self._serving[peer.id].add(scope)
+        self._nursery.start_soon(self._serve, peer, spawn, scope, name=f"spawn for {peer.name}")
+
+    async def _serve(self, peer: NodeInfo, spawn: node_pb2.Spawn, scope: trio.CancelScope) -> None:
+        serving = self._serving[peer.id]
+        with scope:
+            try:
+                try:
+                    module = await self._library.obtain(spawn.module, peer.address)
+                except (NotFoundError, BrokenError) as error:
+                    self._reply(peer.id, spawn, failure=node_pb2.MODULE_UNKNOWN, error=error.message)
+                    return
+                except InvalidError as error:
+                    self._reply(peer.id, spawn, failure=node_pb2.MODULE_INVALID, error=error.message)
+                    return
+                pid = await self._start(spawn, module)
+                self._reply(peer.id, spawn, pid=pid)
+            except LunaError as error:
+                self._reply(peer.id, spawn, failure=_failure_of(error), error=error.message)
+            except Exception:  # a bug must fail this spawn, not the node
+                _log.exception("internal error while spawning for a peer", peer=peer.name)
+                self._reply(peer.id, spawn, failure=node_pb2.INSTANTIATION, error="internal error")
+            finally:
+                serving.discard(scope)
+                if not serving and self._serving.get(peer.id) is serving:
+                    del self._serving[peer.id]
+
+    async def _start(self, spawn: node_pb2.Spawn, module: Module) -> int:
+        return await self._runtime.spawn(
+            module,
+            check_entry(spawn.entry or "_start"),
+            params_from_proto(spawn.params),
+            config=config_from_proto(spawn.config),
+            environment=spawn.environment,
+            parent=spawn.parent,
+            link_tag=spawn.link_tag if spawn.link else None,
+            monitor=spawn.monitor,
+        )
+
+    def _reply(
+        self,
+        peer_id: int,
+        spawn: node_pb2.Spawn,
+        *,
+        pid: int = 0,
+        failure: node_pb2.SpawnFailure = node_pb2.SPAWN_FAILURE_UNSPECIFIED,
+        error: str = "",
+    ) -> None:
+        reply = node_pb2.SpawnReply(
+            reference=spawn.reference, pid=pid, failure=failure, error=error[:MAX_DETAIL_LENGTH]
+        )
+        # False only if the peer is gone, and then nobody waits for the answer.
+        self._runtime.peers.send(peer_id, node_pb2.Envelope(spawn_reply=reply).SerializeToString())
+
+
+class _Pending:
+    """One spawn that waits for its reply; `pid` or `error` is set before `answered`."""
+
+    def __init__(self) -> None:
+        self.answered = trio.Event()
+        self.pid = 0
+        self.error: LunaError | None = None
+
+
+def _failure_of(error: LunaError) -> node_pb2.SpawnFailure:
+    if isinstance(error, ClosedError):
+        return node_pb2.STOPPING
+    return node_pb2.LIMIT if isinstance(error, RefusedError) else node_pb2.INSTANTIATION
+
+
+def _error_of(reply: node_pb2.SpawnReply, peer: NodeInfo) -> LunaError:
+    text = reply.error[:MAX_DETAIL_LENGTH] or "no reason given"
+    message = f"node {peer.name} did not spawn the process: {text}"
+    match reply.failure:
+        case node_pb2.MODULE_UNKNOWN:
+            return NotFoundError(message)
+        case node_pb2.LIMIT:
+            return LimitError(message)
+        case node_pb2.STOPPING:
+            return BrokenError(message)
+        case _:
+            return InvalidError(message)

@@ -1,0 +1,200 @@
+"""One open session with one peer: frames of both directions between a gRPC stream and the native core.
+
+Owns the pumping and the reason why a session ended. Lives in the asyncio thread. It decodes no signal
+(the core does, without the GIL) and decides nothing about members: it reports how it ended, once.
+
+Every message of the stream is a Frame. The first each way holds only a Hello, and a Goodbye stands alone in the
+last one; the frames between hold envelopes and go to and from the core unread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from typing import Protocol
+
+from google.protobuf.message import DecodeError
+
+from luna.cluster.wire import text_from_peer
+from luna.proto import node_pb2
+from luna.proto.errors import InvalidError
+from luna.proto.limits import MAX_FRAME_BYTES, TARGET_FRAME_BYTES
+
+GOODBYE_TAG = bytes([6 << 3 | 2])
+"""How a Frame that holds a Goodbye alone begins: field 6, length-delimited."""
+
+MAX_PENDING_BATCHES = 64
+"""batches of Python envelopes on their way to trio; beyond it reading stops, and with it, by
+flow control, the peer's writing. Trio handles a batch in well under a millisecond."""
+
+FLUSH_TIMEOUT_S = 1.0
+"""seconds for the last frames and the Goodbye of a session that ends on purpose."""
+
+
+class Gateway(Protocol):
+    """What a session needs of `luna.scheduler`'s PeerGateway."""
+
+    def take_frame(self, node_id: int, max_bytes: int) -> bytes | None: ...
+    def deliver(self, node_id: int, frame: bytes) -> list[bytes]: ...
+
+
+class Stream(Protocol):
+    """A bidirectional stream of messages, either end of a gRPC call."""
+
+    async def read(self) -> bytes | None:
+        """The next message; None when there is none any more. Raises ConnectionError with the reason if it broke."""
+
+    async def write(self, message: bytes) -> None:
+        """Send a message. Raises ConnectionError if the stream is broken."""
+
+    async def finish(self) -> None:
+        """No more messages will be written."""
+
+    def close(self) -> None:
+        """Tear the stream down."""
+
+
+class EndKind(Enum):
+    """Why a session ended."""
+
+    LEFT = "left"
+    """The peer said goodbye."""
+    BROKEN = "broken"
+    """The connection was lost, or the peer closed it without a word."""
+    INVALID = "invalid"
+    """The peer sent something that no correct node sends."""
+    CLOSED = "closed"
+    """This side closed it."""
+
+
+@dataclass(frozen=True, slots=True)
+class SessionEnd:
+    """How a session ended; `detail` is for people."""
+
+    kind: EndKind
+    detail: str
+
+
+HandOver = Callable[[int, list[bytes], Callable[[], None]], None]
+"""`(peer id, envelopes, done)`: takes envelopes for Python, and has `done` called in the asyncio thread."""
+
+
+class Session:
+    """The pumps of one stream. `run` is called once; everything is called in the asyncio thread."""
+
+    def __init__(
+        self,
+        peer_id: int,
+        stream: Stream,
+        gateway: Gateway,
+        hand_over: HandOver,
+    ) -> None:
+        self.peer_id = peer_id
+        self._stream = stream
+        self._gateway = gateway
+        self._hand_over = hand_over
+        self._frames_ready = asyncio.Event()
+        self._room = asyncio.Semaphore(MAX_PENDING_BATCHES)
+        self._goodbye: str | None = None
+        self._closed_because: str | None = None
+        self._reader: asyncio.Task[SessionEnd] | None = None
+
+    def wake(self) -> None:
+        """Frames for this peer are ready."""
+        self._frames_ready.set()
+
+    def close(self, reason: str) -> None:
+        """End the session at once; frames not yet written are dropped."""
+        if self._closed_because is None:
+            self._closed_because = reason
+        self._stream.close()
+        if self._reader is not None:
+            self._reader.cancel()
+
+    def say_goodbye(self, reason: str) -> None:
+        """Write what is queued, then a Goodbye; the session then ends, within FLUSH_TIMEOUT_S."""
+        self._goodbye = reason
+        self._frames_ready.set()
+
+    async def run(self) -> SessionEnd:
+        """Pump until the session ends, and say how."""
+        reader = self._reader = asyncio.create_task(self._read_all())
+        writer = asyncio.create_task(self._write_all())
+        if self._closed_because is not None:
+            reader.cancel()
+        try:
+            await asyncio.wait({reader, writer}, return_when=asyncio.FIRST_COMPLETED)
+            if not reader.done():
+                # The writer's error only says that the stream is dead; the reader learns why, or reads the Goodbye
+                # that crossed ours.
+                await asyncio.wait({reader}, timeout=FLUSH_TIMEOUT_S)
+            if self._goodbye is not None or self._closed_because is not None:
+                return SessionEnd(EndKind.CLOSED, self._closed_because or "this node is leaving")
+            return reader.result() if reader.done() else SessionEnd(EndKind.BROKEN, "the stream broke")
+        finally:
+            for task in (reader, writer):
+                task.cancel()
+            await asyncio.gather(reader, writer, return_exceptions=True)
+            self._stream.close()
+
+    async def _read_all(self) -> SessionEnd:
+        try:
+            while True:
+                frame = await self._stream.read()
+                if frame is None:
+                    return SessionEnd(EndKind.BROKEN, "the peer closed the stream without a goodbye")
+                if len(frame) > MAX_FRAME_BYTES:
+                    raise InvalidError(f"a frame of {len(frame)} bytes is larger than {MAX_FRAME_BYTES}")
+                if frame.startswith(GOODBYE_TAG):
+                    return SessionEnd(EndKind.LEFT, _goodbye_reason(frame))
+                envelopes = self._gateway.deliver(self.peer_id, frame)
+                if envelopes:
+                    await self._room.acquire()
+                    self._hand_over(self.peer_id, envelopes, self._room.release)
+        except InvalidError as error:
+            return SessionEnd(EndKind.INVALID, error.message)
+        except ConnectionError as error:
+            return SessionEnd(EndKind.BROKEN, str(error))
+
+    async def _write_all(self) -> None:
+        try:
+            while True:
+                self._frames_ready.clear()
+                goodbye = self._goodbye  # read before the queue: what was queued earlier goes out first
+                while (frame := self._gateway.take_frame(self.peer_id, TARGET_FRAME_BYTES)) is not None:
+                    await self._stream.write(frame)
+                if goodbye is not None:
+                    last = node_pb2.Frame(goodbye=node_pb2.Goodbye(reason=goodbye))
+                    await self._stream.write(last.SerializeToString())
+                    await self._stream.finish()
+                    return
+                await self._frames_ready.wait()
+        except ConnectionError:
+            pass  # the reader reports the reason
+
+
+def hello_frame(hello: node_pb2.Hello) -> bytes:
+    """The first frame of a stream."""
+    return node_pb2.Frame(hello=hello).SerializeToString()
+
+
+def read_hello(frame: bytes | None) -> node_pb2.Hello:
+    """The Hello in the first frame of a stream. Raises InvalidError if there is none."""
+    if frame is None:
+        raise InvalidError("the stream ended before a Hello")
+    try:
+        message = node_pb2.Frame.FromString(frame)
+    except DecodeError:
+        raise InvalidError("the first frame is malformed") from None
+    if not message.HasField("hello"):
+        raise InvalidError("the first frame holds no Hello")
+    return message.hello
+
+
+def _goodbye_reason(frame: bytes) -> str:
+    try:
+        return text_from_peer(node_pb2.Frame.FromString(frame).goodbye.reason)
+    except DecodeError:
+        raise InvalidError("a malformed Goodbye") from None

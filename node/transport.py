@@ -1,0 +1,466 @@
+"""gRPC between nodes: the server, the channels, and the calls of the Node service.
+
+Owns every socket of a node. Lives in the asyncio thread. It carries requests to and from the trio side
+(`PeerHandlers`) and never decides who may be a peer.
+
+A session has a connection of its own, so that a module transfer or a control request never delays a
+signal; and each attempt to open one has a new channel, since gRPC waits a second before it reconnects an old one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+# gRPC's own log lines on stderr say nothing our errors do not; set before it is imported.
+os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+
+import grpc
+import grpc.aio
+import structlog
+from google.protobuf.message import DecodeError
+
+from luna.node.bridge import Bridge
+from luna.node.config import Address
+from luna.node.modules import check_total
+from luna.node.session import EndKind, Gateway, HandOver, Session, SessionEnd, hello_frame, read_hello
+from luna.node.status import error_from_status, status_of
+from luna.proto import node_pb2
+from luna.proto.errors import BrokenError, InvalidError, LunaError
+from luna.proto.limits import (
+    CONNECT_TIMEOUT_S,
+    KEEPALIVE_INTERVAL_S,
+    KEEPALIVE_TIMEOUT_S,
+    MAX_CONTROL_MESSAGE_BYTES,
+    MAX_FRAME_BYTES,
+    MAX_MODULE_BYTES,
+    MIB,
+    MODULE_CHUNK_BYTES,
+)
+
+_log = structlog.get_logger(__name__)
+
+SERVICE = "luna.v1.Node"
+
+_EOF: Any = grpc.aio.EOF  # type: ignore[attr-defined]  # missing in the published stubs
+
+MAX_CHANNELS = 64
+"""idle channels kept for module transfers and control requests to other nodes; the least recently used closes."""
+
+SERVER_STOP_GRACE_S = 0.5
+"""seconds that open calls get when the server stops; sessions have said goodbye before."""
+
+_MS = 1000
+_KEEPALIVE = (
+    ("grpc.keepalive_time_ms", int(KEEPALIVE_INTERVAL_S * _MS)),
+    ("grpc.keepalive_timeout_ms", int(KEEPALIVE_TIMEOUT_S * _MS)),
+    # Without it gRPC waits a minute for the answer to a ping, whatever the line above says.
+    ("grpc.http2.ping_timeout_ms", int(KEEPALIVE_TIMEOUT_S * _MS)),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.max_pings_without_data", 0),
+)
+# Slack above the limit of a frame: one that is only somewhat too large gets an error of ours, with a reason;
+# gRPC ends the stream of a larger one without a word to this side.
+_MESSAGE_SIZES = (
+    ("grpc.max_receive_message_length", MAX_FRAME_BYTES + MIB),
+    ("grpc.max_send_message_length", MAX_FRAME_BYTES + MIB),
+)
+_SERVER_OPTIONS = (
+    *_KEEPALIVE,
+    *_MESSAGE_SIZES,
+    ("grpc.so_reuseport", 0),  # else two nodes share one port, and each gets some of the calls
+    ("grpc.http2.min_ping_interval_without_data_ms", int(KEEPALIVE_INTERVAL_S * _MS / 3)),
+    ("grpc.http2.min_recv_ping_interval_without_data_ms", int(KEEPALIVE_INTERVAL_S * _MS / 3)),
+    ("grpc.http2.max_ping_strikes", 0),
+)
+_CHANNEL_OPTIONS = (
+    *_KEEPALIVE,
+    *_MESSAGE_SIZES,
+    ("grpc.use_local_subchannel_pool", 1),  # else channels to one address share one connection
+    ("grpc.enable_http_proxy", 0),  # a web proxy cannot carry this, and http_proxy is often set
+    ("grpc.enable_retries", 0),  # a spawn that may have happened must not happen twice
+)
+
+
+class PeerHandlers(Protocol):
+    """The trio side of the Node service; every method runs as a trio task."""
+
+    async def meet(self, hello: node_pb2.Hello) -> node_pb2.Hello:
+        """Answer a Meet. Raises InvalidError for a malformed Hello."""
+
+    async def accept(self, hello: node_pb2.Hello, session: Session) -> node_pb2.Hello:
+        """Answer the Hello of a dialed session; a Hello with a refusal turns it away."""
+
+    async def ended(self, session: Session, end: SessionEnd) -> None:
+        """An accepted session has ended."""
+
+    async def module_bytes(self, sha256: bytes) -> bytes:
+        """The bytes of a module. Raises NotFoundError."""
+
+
+class FrameSource(Gateway, Protocol):
+    """What this module needs of `luna.scheduler`'s PeerGateway, above what a session needs."""
+
+    @property
+    def outgoing_fd(self) -> int: ...
+    def take_ready(self) -> list[int]: ...
+
+
+class Transport:
+    """The gRPC side of one node: `bind`, `start`, `stop`. Its methods run in the asyncio thread."""
+
+    def __init__(self, bridge: Bridge, gateway: FrameSource) -> None:
+        self._bridge = bridge
+        self._gateway = gateway
+        self._handlers: PeerHandlers | None = None
+        self._hand_over: HandOver = _drop_envelopes
+        self._server: grpc.aio.Server | None = None
+        self._watching = False
+        self._sessions: dict[int, Session] = {}
+        self._channels: dict[str, Any] = {}
+
+    # --- the server -------------------------------------------------------------------------
+
+    async def bind(self, host: str, ports: Sequence[int], control_socket: Path) -> int:
+        """Take the first free one of `ports` (0: any) of `host`, and the unix `control_socket` with mode 0600.
+
+        Nothing is served before `start`. Returns the TCP port. Raises BrokenError with the system's reason if
+        no address can be had.
+        """
+        problem = BrokenError("no port to listen on was given")
+        for port in ports:
+            address = Address(host, port)
+            try:
+                await asyncio.get_running_loop().run_in_executor(None, _probe, address)
+                server = grpc.aio.server(options=_SERVER_OPTIONS)
+                bound = server.add_insecure_port(str(address))
+            except (OSError, RuntimeError) as error:
+                problem = _cannot_listen(address, error)
+                continue
+            try:
+                server.add_insecure_port(f"unix:{control_socket}")
+                control_socket.chmod(0o600)  # its directory is 0700 already, so nobody got in before
+            except (OSError, RuntimeError) as error:
+                raise BrokenError(f"cannot listen on the control socket {control_socket}: {error}") from None
+            self._server = server
+            return bound
+        raise problem
+
+    async def start(
+        self,
+        handlers: PeerHandlers,
+        hand_over: HandOver,
+        add_services: Callable[[grpc.aio.Server], None],
+    ) -> None:
+        """Serve from now on; `add_services` registers whatever else the server offers."""
+        assert self._server is not None, "bind comes first"
+        self._handlers = handlers
+        self._hand_over = hand_over
+        methods = {
+            "Meet": grpc.unary_unary_rpc_method_handler(self._on_meet),
+            "Session": grpc.stream_stream_rpc_method_handler(self._on_session),
+            "FetchModule": grpc.unary_stream_rpc_method_handler(self._on_fetch_module),
+        }
+        self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, methods),))
+        add_services(self._server)
+        await self._server.start()
+        asyncio.get_running_loop().add_reader(self._gateway.outgoing_fd, self._wake_sessions)
+        self._watching = True
+
+    async def stop(self) -> None:
+        """Close everything: open calls get SERVER_STOP_GRACE_S. Also after a failed or missing `start`."""
+        if self._watching:
+            asyncio.get_running_loop().remove_reader(self._gateway.outgoing_fd)
+            self._watching = False
+        for session in list(self._sessions.values()):
+            session.close("the node stops")
+        if self._server is not None:
+            await self._server.stop(SERVER_STOP_GRACE_S)
+        channels, self._channels = list(self._channels.values()), {}
+        for channel in channels:
+            await channel.close()
+
+    @property
+    def _trio_side(self) -> PeerHandlers:
+        assert self._handlers is not None, "nothing is served before start"
+        return self._handlers
+
+    # --- sessions ---------------------------------------------------------------------------
+
+    def _wake_sessions(self) -> None:
+        for node_id in self._gateway.take_ready():
+            session = self._sessions.get(node_id)
+            if session is not None:  # a peer without one takes what is queued when it gets one
+                session.wake()
+
+    async def goodbye(self, reason: str) -> None:
+        """Say goodbye on every session and wait for their ends, at most about FLUSH_TIMEOUT_S."""
+        for session in list(self._sessions.values()):
+            session.say_goodbye(reason)
+        while self._sessions:
+            await asyncio.sleep(0.01)
+
+    async def dial(self, address: str, peer_id: int, hello: node_pb2.Hello) -> tuple[Session, node_pb2.Hello]:
+        """Open a session and exchange Hello; the caller judges the answer, then calls `run` or `Session.close`.
+
+        Raises BrokenError if nobody answers in CONNECT_TIMEOUT_S, InvalidError if the answer is malformed.
+        """
+        stream = _ClientStream(self._bridge, address)
+        try:
+            async with asyncio.timeout(CONNECT_TIMEOUT_S):
+                await stream.write(hello_frame(hello))
+                answer = read_hello(await stream.read())
+        except (TimeoutError, ConnectionError) as error:
+            stream.close()
+            raise BrokenError(f"{address} does not answer: {str(error) or 'timeout'}") from None
+        except BaseException:
+            stream.close()
+            raise
+        return Session(peer_id, stream, self._gateway, self._hand_over), answer
+
+    async def run(self, session: Session) -> SessionEnd:
+        """Pump a session that was dialed until it ends."""
+        return await self._pump(session)
+
+    async def _pump(self, session: Session) -> SessionEnd:
+        previous = self._sessions.get(session.peer_id)
+        if previous is not None:
+            previous.close("replaced by a new session")
+        self._sessions[session.peer_id] = session
+        try:
+            return await session.run()
+        finally:
+            if self._sessions.get(session.peer_id) is session:
+                del self._sessions[session.peer_id]
+
+    async def _on_session(self, _: object, context: Any) -> None:
+        stream = _ServerStream(context)
+        try:
+            async with asyncio.timeout(CONNECT_TIMEOUT_S):
+                hello = read_hello(await stream.read())
+            session = Session(hello.node.id, stream, self._gateway, self._hand_over)
+            answer = await self._bridge.call_trio(self._trio_side.accept, hello, session)
+        except TimeoutError:
+            await context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, "no Hello came")
+        except ConnectionError:
+            return
+        except LunaError as error:
+            _log.warning("a session was turned away", peer=context.peer(), reason=error.message)
+            await context.abort(*status_of(error))
+        end = SessionEnd(EndKind.BROKEN, "the stream broke before it was answered")
+        accepted = not answer.refusal
+        try:
+            await stream.write(hello_frame(answer))
+            if accepted:
+                end = await self._pump(session)
+        except ConnectionError as error:
+            end = SessionEnd(EndKind.BROKEN, str(error))
+        finally:
+            if accepted:
+                # Also when this handler is cancelled, which is how gRPC reports some lost connections: a posted
+                # call needs no wait.
+                self._bridge.spawn_asyncio(self._report_end, session, end)
+        if end.kind is EndKind.INVALID:
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, end.detail)
+
+    async def _report_end(self, session: Session, end: SessionEnd) -> None:
+        with contextlib.suppress(LunaError):  # the node is stopping
+            await self._bridge.call_trio(self._trio_side.ended, session, end)
+
+    # --- Meet -------------------------------------------------------------------------------
+
+    async def meet(self, address: str, hello: node_pb2.Hello) -> node_pb2.Hello:
+        """Exchange Hello with the node at `address`.
+
+        Raises BrokenError if nobody answers in CONNECT_TIMEOUT_S, InvalidError if something else than a node does.
+        """
+        async with _open_channel(address) as channel:
+            call = channel.unary_unary(f"/{SERVICE}/Meet")
+            try:
+                answer = await call(hello.SerializeToString(), timeout=CONNECT_TIMEOUT_S)
+            except grpc.aio.AioRpcError as error:
+                raise error_from_status(error.code(), error.details(), address) from None
+        return _parse_hello(answer)
+
+    async def _on_meet(self, request: bytes, context: Any) -> bytes:
+        try:
+            answer = await self._bridge.call_trio(self._trio_side.meet, _parse_hello(request))
+        except LunaError as error:
+            await context.abort(*status_of(error))
+        return answer.SerializeToString()
+
+    # --- modules ----------------------------------------------------------------------------
+
+    async def fetch_module(self, address: str, sha256: bytes) -> bytes:
+        """The bytes of a module of the node at `address`; the caller verifies them.
+
+        Raises NotFoundError if it lacks the module, BrokenError if the transfer breaks, InvalidError if it
+        sends too much.
+        """
+        call = self.channel(address).unary_stream(f"/{SERVICE}/FetchModule")(
+            node_pb2.ModuleRequest(sha256=sha256).SerializeToString()
+        )
+        parts: list[bytes] = []
+        received, total = 0, 0
+        try:
+            async for message in call:
+                chunk = node_pb2.ModuleChunk.FromString(message)
+                total = chunk.total_bytes
+                received += len(chunk.data)
+                if total > MAX_MODULE_BYTES or received > total:
+                    raise InvalidError(
+                        f"{address} sends more bytes than a module may have or than it announced"
+                    )
+                parts.append(chunk.data)
+        except grpc.aio.AioRpcError as error:
+            raise error_from_status(error.code(), error.details(), address) from None
+        except DecodeError:
+            raise InvalidError(f"{address} sent a malformed module chunk") from None
+        finally:
+            call.cancel()
+        check_total(total, received)
+        return b"".join(parts)
+
+    async def _on_fetch_module(self, request: bytes, context: Any) -> AsyncIterator[bytes]:
+        try:
+            wanted = node_pb2.ModuleRequest.FromString(request)
+            data = await self._bridge.call_trio(self._trio_side.module_bytes, wanted.sha256)
+            if wanted.offset > len(data):
+                raise InvalidError(f"offset {wanted.offset} is behind the end of the module")
+        except DecodeError:
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "a malformed module request")
+        except LunaError as error:
+            await context.abort(*status_of(error))
+        for start in range(wanted.offset, len(data), MODULE_CHUNK_BYTES):
+            chunk = node_pb2.ModuleChunk(total_bytes=len(data), data=data[start : start + MODULE_CHUNK_BYTES])
+            yield chunk.SerializeToString()
+
+    # --- channels for everything but sessions -----------------------------------------------
+
+    def channel(self, address: str) -> Any:
+        """A channel to another node, kept and shared; not for sessions."""
+        channel = self._channels.pop(address, None)
+        if channel is None:
+            channel = _open_channel(address)
+            if len(self._channels) >= MAX_CHANNELS:
+                oldest = self._channels.pop(next(iter(self._channels)))
+                self._bridge.spawn_asyncio(oldest.close)
+        self._channels[address] = channel  # the latest used last
+        return channel
+
+    def drop_channel(self, address: str) -> None:
+        """Close the shared channel to a node that is gone."""
+        channel = self._channels.pop(address, None)
+        if channel is not None:
+            self._bridge.spawn_asyncio(channel.close)
+
+
+class _ClientStream:
+    """The dialing end of a session; owns its channel."""
+
+    def __init__(self, bridge: Bridge, address: str) -> None:
+        self._bridge = bridge
+        self._channel = _open_channel(address)
+        self._call = self._channel.stream_stream(f"/{SERVICE}/Session")()
+        self._closed = False
+
+    async def read(self) -> bytes | None:
+        try:
+            message = await self._call.read()
+        except grpc.aio.AioRpcError as error:
+            raise ConnectionError(error.details() or error.code().name) from None
+        except asyncio.CancelledError:
+            # The call was cancelled, not this task: that is how `close` shows here.
+            if self._closed and not _is_cancelled():
+                raise ConnectionError("the stream was closed") from None
+            raise
+        return None if message is _EOF else message
+
+    async def write(self, message: bytes) -> None:
+        await _translated(self._call.write, message)
+
+    async def finish(self) -> None:
+        await _translated(self._call.done_writing)
+
+    def close(self) -> None:
+        if not self._closed:
+            self._closed = True
+            self._call.cancel()
+            self._bridge.spawn_asyncio(self._channel.close)
+
+
+class _ServerStream:
+    """The accepting end of a session; it ends when the handler that holds it returns."""
+
+    def __init__(self, context: Any) -> None:
+        self._context = context
+
+    async def read(self) -> bytes | None:
+        try:
+            message = await self._context.read()
+        except (grpc.aio.BaseError, grpc.RpcError) as error:
+            raise ConnectionError(str(error) or "the stream broke") from None
+        # gRPC reports a lost connection here as an end, too.
+        return None if message is _EOF else message
+
+    async def write(self, message: bytes) -> None:
+        await _translated(self._context.write, message)
+
+    async def finish(self) -> None:
+        """Returning from the handler ends this direction; nothing to do before."""
+
+    def close(self) -> None:
+        """Returning from the handler closes the stream; nothing to do before."""
+
+
+async def _translated(function: Callable[..., Awaitable[None]], *args: bytes) -> None:
+    try:
+        await function(*args)
+    except (grpc.RpcError, grpc.aio.BaseError, asyncio.InvalidStateError) as error:
+        raise ConnectionError(str(error) or "the stream broke") from None
+
+
+def _probe(address: Address) -> None:
+    # gRPC keeps the system's reason to itself; this raises it.
+    found = socket.getaddrinfo(*address, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    family, kind, protocol, _, where = found[0]
+    with socket.socket(family, kind, protocol) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind(where)
+        probe.listen(1)  # two sockets with SO_REUSEADDR may bind one port, but only one may listen
+
+
+def _cannot_listen(address: Address, error: OSError | RuntimeError) -> BrokenError:
+    reason = error.strerror if isinstance(error, OSError) else "the address is not free"
+    return BrokenError(
+        f"cannot listen on {address}: {reason or error}",
+        hint="choose another address with --listen HOST:PORT",
+    )
+
+
+def _drop_envelopes(peer_id: int, envelopes: list[bytes], done: Callable[[], None]) -> None:
+    done()
+
+
+def _open_channel(address: str) -> Any:
+    # Untyped: the published stubs of grpc.aio demand the serializers that this code does without.
+    return grpc.aio.insecure_channel(address, options=_CHANNEL_OPTIONS)
+
+
+def _is_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
+def _parse_hello(data: bytes) -> node_pb2.Hello:
+    if len(data) > MAX_CONTROL_MESSAGE_BYTES:
+        raise InvalidError(f"a Hello of {len(data)} bytes is too large")
+    try:
+        return node_pb2.Hello.FromString(data)
+    except DecodeError:
+        raise InvalidError("what came is not the Hello of a node") from None

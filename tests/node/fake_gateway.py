@@ -1,0 +1,91 @@
+"""A PeerGateway without a native core: the same rules, written with the generated protobuf classes.
+
+For tests of what carries frames; whatever needs processes uses the real core.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+
+from google.protobuf.message import DecodeError
+
+from luna.proto import node_pb2
+from luna.proto.errors import InvalidError
+
+FIRST_PYTHON_FIELD = 16
+
+
+class FakeGateway:
+    """Queues and records envelopes; `received` holds the native ones that came in, by peer."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._queues: dict[int, list[bytes]] = {}
+        self._ready: list[int] = []
+        self.outgoing_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self.received: dict[int, list[node_pb2.Envelope]] = {}
+        self.log: list[tuple[str, int]] = []
+
+    def close(self) -> None:
+        os.close(self.outgoing_fd)
+
+    def peers(self) -> set[int]:
+        with self._lock:
+            return set(self._queues)
+
+    def add_peer(self, node_id: int) -> None:
+        with self._lock:
+            self._queues[node_id] = []
+            self.log.append(("add", node_id))
+
+    def remove_peer(self, node_id: int) -> None:
+        with self._lock:
+            del self._queues[node_id]
+            self.log.append(("remove", node_id))
+
+    def take_ready(self) -> list[int]:
+        with self._lock:
+            try:
+                os.eventfd_read(self.outgoing_fd)
+            except BlockingIOError:
+                pass
+            ready, self._ready = self._ready, []
+            return ready
+
+    def take_frame(self, node_id: int, max_bytes: int) -> bytes | None:
+        with self._lock:
+            queue = self._queues.get(node_id)
+            if not queue:
+                return None
+            parts, size = [], 0
+            while queue and (not parts or size + len(queue[0]) <= max_bytes):
+                parts.append(queue.pop(0))
+                size += len(parts[-1])
+        envelopes = [node_pb2.Envelope.FromString(part) for part in parts]
+        return node_pb2.Frame(envelopes=envelopes).SerializeToString()
+
+    def deliver(self, node_id: int, frame: bytes) -> list[bytes]:
+        try:
+            message = node_pb2.Frame.FromString(frame)
+        except DecodeError:
+            raise InvalidError("a malformed frame") from None
+        leftovers = []
+        for envelope in message.envelopes:
+            fields = [field.number for field, _ in envelope.ListFields()]
+            if fields and fields[0] >= FIRST_PYTHON_FIELD:
+                leftovers.append(envelope.SerializeToString())
+            else:
+                self.received.setdefault(node_id, []).append(envelope)
+        return leftovers
+
+    def send(self, node_id: int, envelope: bytes) -> bool:
+        with self._lock:
+            queue = self._queues.get(node_id)
+            if queue is None:
+                return False
+            queue.append(envelope)
+            if len(queue) == 1:
+                self._ready.append(node_id)
+                os.eventfd_write(self.outgoing_fd, 1)
+        return True
