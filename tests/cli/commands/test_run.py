@@ -1,0 +1,181 @@
+"""`luna run`, on the real runtime with real modules."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import wasmtime
+from tests.cli.conftest import Luna, Outcome
+
+from luna.cli.commands.run import host_environment
+
+# `{body}` may print to a descriptor and ask for arguments, environment and directories.
+PROGRAM = """
+(module
+  (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+  (import "wasi_snapshot_preview1" "args_sizes_get" (func $args_size (param i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "args_get" (func $args (param i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "environ_sizes_get" (func $env_size (param i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "environ_get" (func $env (param i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "fd_prestat_dir_name" (func $dir (param i32 i32 i32) (result i32)))
+  (memory (export "memory") 4)
+  (data (i32.const 64) "hello\\n")
+  (func $print (param $fd i32) (param $at i32) (param $length i32)
+    (i32.store (i32.const 0) (local.get $at))
+    (i32.store (i32.const 4) (local.get $length))
+    (drop (call $write (local.get $fd) (i32.const 0) (i32.const 1) (i32.const 8))))
+  (func $main
+    {body})
+  (func (export "_start") (call $main)))
+"""
+HELLO = "(call $print (i32.const 1) (i32.const 64) (i32.const 6))"
+ARGUMENTS = """
+    (drop (call $args_size (i32.const 16) (i32.const 20)))
+    (drop (call $args (i32.const 1024) (i32.const 4096)))
+    (call $print (i32.const 1) (i32.const 4096) (i32.load (i32.const 20)))
+"""
+ENVIRONMENT = """
+    (drop (call $env_size (i32.const 16) (i32.const 20)))
+    (drop (call $env (i32.const 1024) (i32.const 65536)))
+    (call $print (i32.const 1) (i32.const 65536) (i32.load (i32.const 20)))
+"""
+# The names of the first two preopened directories, one and three characters long.
+DIRECTORIES = """
+    (drop (call $dir (i32.const 3) (i32.const 128) (i32.const 1)))
+    (drop (call $dir (i32.const 4) (i32.const 129) (i32.const 3)))
+    (call $print (i32.const 1) (i32.const 128) (i32.const 4))
+"""
+
+
+@pytest.fixture
+def write(own_environment: Path) -> Write:
+    pytest.importorskip("luna.scheduler.runtime")
+    return Write(own_environment)
+
+
+class Write:
+    """Writes a module whose main function has the given body."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def __call__(self, body: str, name: str = "p.wasm") -> str:
+        text = PROGRAM.replace("{body}", body)
+        (self._folder / name).write_bytes(text.encode() if name.endswith(".wat") else wasmtime.wat2wasm(text))
+        return name
+
+
+@pytest.mark.parametrize("name", ["p.wasm", "p.wat"])
+def test_output_is_the_program_s_and_success_is_0(luna: Luna, write: Write, name: str) -> None:
+    assert luna("run", write(HELLO, name)) == Outcome(0, "hello\n", "")
+
+
+@pytest.mark.parametrize("code", [0, 1, 3, 125])
+def test_exit_code_of_the_program_is_the_exit_code(luna: Luna, write: Write, code: int) -> None:
+    assert luna("run", write(f"{HELLO}(call $exit (i32.const {code}))")) == Outcome(code, "hello\n", "")
+
+
+def test_trap_is_1_with_the_reason_on_stderr(luna: Luna, write: Write) -> None:
+    outcome = luna("run", write(HELLO + "unreachable"))
+    assert (outcome.code, outcome.stdout) == (1, "hello\n")
+    assert outcome.stderr.startswith("luna: p.wasm: ")
+    assert "unreachable" in outcome.stderr
+
+
+def test_endless_recursion_is_a_trap(luna: Luna, write: Write) -> None:
+    outcome = luna("run", write("(call $main)"))
+    assert (outcome.code, outcome.stdout) == (1, "")
+    assert "stack" in outcome.stderr
+
+
+def test_arguments_behind_the_file_belong_to_the_program(luna: Luna, write: Write) -> None:
+    outcome = luna("run", write(ARGUMENTS), "--json", "--dir", "x", "--", "-h")
+    assert outcome == Outcome(0, "p.wasm\0--json\0--dir\0x\0--\0-h\0", "")
+
+
+def test_environment_of_the_shell_and_of_the_options_is_passed_on(
+    luna: Luna, write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FROM_SHELL", "1")
+    monkeypatch.setenv("BOTH", "shell")
+    outcome = luna("run", "--env", "BOTH=option", "--env", "NEW=a=b", write(ENVIRONMENT))
+    assert outcome.code == 0
+    variables = outcome.stdout.split("\0")
+    assert {"FROM_SHELL=1", "BOTH=option", "NEW=a=b"} <= set(variables)
+    assert "BOTH=shell" not in variables
+
+
+def test_variables_that_are_not_utf8_are_left_out() -> None:
+    assert host_environment({"A": "1", "B": "\udcff", "\udcff": "c"}) == {"A": "1"}
+
+
+def test_current_directory_and_the_named_ones_are_open(
+    luna: Luna, write: Write, own_environment: Path
+) -> None:
+    (own_environment / "sub").mkdir()
+    assert luna("run", "--dir", "sub", write(DIRECTORIES)) == Outcome(0, ".sub", "")
+
+
+def test_directory_that_is_missing_is_told(luna: Luna, write: Write) -> None:
+    outcome = luna("run", "--dir", "none", write(HELLO))
+    assert (outcome.code, outcome.stdout) == (1, "")
+    assert "none" in outcome.stderr
+
+
+def test_json_has_stdout_to_itself(luna: Luna, write: Write) -> None:
+    outcome = luna("run", "--json", write(HELLO + "(call $exit (i32.const 3))"))
+    assert outcome.code == 3
+    assert json.loads(outcome.stdout) == {
+        "schema": "luna.run/1",
+        "data": {"file": "p.wasm", "exit": {"kind": "failure", "code": 3, "reason": "exited with code 3"}},
+    }
+    assert outcome.stderr == "hello\n"
+
+
+def test_interruption_ends_a_busy_program(write: Write) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "luna.cli.luna", "run", write(HELLO + "(loop (br 0))")],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "hello\n"
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert stderr.strip() == "luna: interrupted"
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"not wasm at all", "p.wasm"),
+        (b"\0asm\1\0\0\0\1", "p.wasm"),
+        (wasmtime.wat2wasm('(module (import "env" "f" (func (param i32))))'), "env::f"),
+        (wasmtime.wat2wasm('(module (import "lunatic::process" "process_id" (func)))'), "process_id"),
+        (wasmtime.wat2wasm("(module)"), "_start"),
+    ],
+)
+def test_file_that_cannot_run_gives_one_clear_error(
+    luna: Luna, write: Write, own_environment: Path, content: bytes, said: str
+) -> None:
+    (own_environment / "p.wasm").write_bytes(content)
+    outcome = luna("run", "p.wasm")
+    assert (outcome.code, outcome.stdout) == (1, "")
+    assert said in outcome.stderr
+    assert "Traceback" not in outcome.stderr
+
+
+def test_missing_file_is_told_without_a_runtime(luna: Luna) -> None:
+    assert luna("run", "none.wasm") == Outcome(1, "", "luna: there is no file none.wasm\n")
+    assert luna("run", os.devnull) == Outcome(
+        1, "", f"luna: {os.devnull} is empty, not a WebAssembly module\n"
+    )
