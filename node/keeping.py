@@ -61,7 +61,7 @@ async def _keep_dialing(peers: Peers, peer: Peer) -> _Verdict:
                 problem = error
         if session is not None:
             peers.begin(peer, session)
-            end = await peers.run(session)
+            end = await peers.run(session)  # if it is cancelled here, dropping the peer closes the session
             peers.interrupted(peer, session, end)
             verdict = _after_end(end)
             deadline, delay = trio.current_time() + RECONNECT_WINDOW_S, FIRST_DELAY_S

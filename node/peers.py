@@ -135,8 +135,8 @@ class Peers:
     async def join(self, address: str) -> NodeInfo:
         """Meet the node at `address` (HOST:PORT) and take in its cluster; return that node.
 
-        Raises JoinRefusedError if either side turns the other away, BrokenError if nobody answers,
-        InvalidError if something else than another node does.
+        Raises JoinRefusedError if that node turns this one away, RefusedError if this one turns it away,
+        BrokenError if nobody answers, InvalidError if something else than another node does.
         """
         self._check_reach(address)
         answer = await self._bridge.run(self._transport.meet, address, self.hello())
@@ -148,13 +148,14 @@ class Peers:
         Raises as `join`.
         """
         if answer.refusal:
-            raise _refused(answer.refusal, text_from_peer(answer.detail), address)
+            detail = text_from_peer(answer.detail)
+            raise JoinRefusedError(f"the node at {address} turned this one away: {detail}", answer.refusal)
         node = node_from_proto(answer.node)
         if node.identity == self.own.identity:
             raise InvalidError(f"{address} is this node itself")
         refused = judge_hello(self.hello(), self.membership, answer)
         if refused is not None:
-            raise _refused(refused.refusal, refused.detail, address)
+            raise RefusedError(f"the node at {address} cannot be a peer: {refused.detail}")
         self._learn(answer)
         return node
 
@@ -432,11 +433,6 @@ _NEWS = {
     EventKind.LEFT,
     EventKind.REFUTED,
 }
-
-
-def _refused(refusal: node_pb2.Refusal, detail: str, address: str) -> JoinRefusedError:
-    hint = "choose another name with --name" if refusal == node_pb2.NAME_TAKEN else None
-    return JoinRefusedError(f"the node at {address} turned this one away: {detail}", refusal, hint=hint)
 
 
 def _name_taken(other: NodeInfo) -> JoinRefusedError:

@@ -123,6 +123,8 @@ class Transport:
         self._watching = False
         self._sessions: dict[int, Session] = {}
         self._channels: dict[str, Any] = {}
+        self._dialed: set[_ClientStream] = set()  # open ones, whether their session runs yet or not
+        self._closing: set[asyncio.Task[Any]] = set()
 
     # --- the server -------------------------------------------------------------------------
 
@@ -179,11 +181,15 @@ class Transport:
             self._watching = False
         for session in list(self._sessions.values()):
             session.close("the node stops")
+        for stream in list(self._dialed):
+            stream.close()
         if self._server is not None:
             await self._server.stop(SERVER_STOP_GRACE_S)
         channels, self._channels = list(self._channels.values()), {}
         for channel in channels:
-            await channel.close()
+            self._close_channel(channel)
+        if self._closing:
+            await asyncio.wait(self._closing)
 
     @property
     def _trio_side(self) -> PeerHandlers:
@@ -210,7 +216,8 @@ class Transport:
 
         Raises BrokenError if nobody answers in CONNECT_TIMEOUT_S, InvalidError if the answer is malformed.
         """
-        stream = _ClientStream(self._bridge, address)
+        stream = _ClientStream(address, self._stream_closed)
+        self._dialed.add(stream)
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT_S):
                 await stream.write(hello_frame(hello))
@@ -349,7 +356,7 @@ class Transport:
             channel = _open_channel(address)
             if len(self._channels) >= MAX_CHANNELS:
                 oldest = self._channels.pop(next(iter(self._channels)))
-                self._bridge.spawn_asyncio(oldest.close)
+                self._close_channel(oldest)
         self._channels[address] = channel  # the latest used last
         return channel
 
@@ -357,16 +364,25 @@ class Transport:
         """Close the shared channel to a node that is gone."""
         channel = self._channels.pop(address, None)
         if channel is not None:
-            self._bridge.spawn_asyncio(channel.close)
+            self._close_channel(channel)
+
+    def _stream_closed(self, stream: _ClientStream) -> None:
+        self._dialed.discard(stream)
+        self._close_channel(stream.channel)
+
+    def _close_channel(self, channel: Any) -> None:
+        task = self._bridge.spawn_asyncio(channel.close)
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
 
 
 class _ClientStream:
     """The dialing end of a session; owns its channel."""
 
-    def __init__(self, bridge: Bridge, address: str) -> None:
-        self._bridge = bridge
-        self._channel = _open_channel(address)
-        self._call = self._channel.stream_stream(f"/{SERVICE}/Session")()
+    def __init__(self, address: str, on_close: Callable[[_ClientStream], None]) -> None:
+        self._on_close = on_close
+        self.channel = _open_channel(address)
+        self._call = self.channel.stream_stream(f"/{SERVICE}/Session")()
         self._closed = False
 
     async def read(self) -> bytes | None:
@@ -391,7 +407,7 @@ class _ClientStream:
         if not self._closed:
             self._closed = True
             self._call.cancel()
-            self._bridge.spawn_asyncio(self._channel.close)
+            self._on_close(self)
 
 
 class _ServerStream:

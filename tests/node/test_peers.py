@@ -1,0 +1,370 @@
+"""Nodes that meet over real gRPC: sessions, gossip, verdicts, and what a bad peer can do."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import grpc
+import pytest
+import trio
+
+from luna.node.bridge import Bridge, open_bridge
+from luna.node.status import JoinRefusedError
+from luna.proto import node_pb2
+from luna.proto.errors import BrokenError, InvalidError, NotFoundError, RefusedError, StaleError
+from luna.proto.limits import MAX_FRAME_BYTES, RECONNECT_WINDOW_S
+
+from .peer_node import PeerNode, open_peer_node, wait_for
+
+
+@pytest.fixture
+async def bridge() -> AsyncIterator[Bridge]:
+    async with open_bridge() as bridge:
+        yield bridge
+
+
+async def connect(one: PeerNode, other: PeerNode) -> None:
+    await one.peers.join(other.address)
+    with trio.fail_after(5):
+        await one.peers.wait_connected(other.id)
+        await other.peers.wait_connected(one.id)
+
+
+@pytest.mark.parametrize(("joiner", "target"), [(1, 2), (2, 1)])
+async def test_two_nodes_connect_whoever_joins(
+    bridge: Bridge, tmp_path: Path, joiner: int, target: int
+) -> None:
+    async with (
+        open_peer_node(bridge, joiner, "joiner", tmp_path) as one,
+        open_peer_node(bridge, target, "target", tmp_path) as other,
+    ):
+        await connect(one, other)
+        assert one.live() == other.live() == ["joiner", "target"]
+        one.send(other.id, b"there")
+        other.send(one.id, b"back")
+        await wait_for(lambda: other.received(one.id) == [b"there"])
+        await wait_for(lambda: one.received(other.id) == [b"back"])
+
+
+async def test_many_messages_arrive_in_order(bridge: Bridge, tmp_path: Path) -> None:
+    async with open_peer_node(bridge, 1, "a", tmp_path) as a, open_peer_node(bridge, 2, "b", tmp_path) as b:
+        await connect(a, b)
+        sent = [number.to_bytes(4, "big") * 16 for number in range(5000)]
+        for data in sent:
+            assert a.send(b.id, data)
+            assert b.send(a.id, data)
+        await wait_for(lambda: len(b.received(a.id)) == len(a.received(b.id)) == len(sent))
+        assert b.received(a.id) == a.received(b.id) == sent
+
+
+async def test_a_third_node_is_found_through_gossip(bridge: Bridge, tmp_path: Path) -> None:
+    async with (
+        open_peer_node(bridge, 2, "a", tmp_path) as a,
+        open_peer_node(bridge, 1, "b", tmp_path) as b,
+        open_peer_node(bridge, 3, "c", tmp_path) as c,
+    ):
+        await connect(a, b)
+        await connect(c, b)
+        for one, other in ((a, c), (c, a), (a, b), (c, b)):
+            await wait_for(lambda one=one, other=other: one.peers.is_connected(other.id))
+        assert a.live() == b.live() == c.live() == ["a", "b", "c"]
+
+
+async def test_a_node_that_leaves_is_known_to_have_left(bridge: Bridge, tmp_path: Path) -> None:
+    async with open_peer_node(bridge, 1, "a", tmp_path) as a, open_peer_node(bridge, 3, "c", tmp_path) as c:
+        async with open_peer_node(bridge, 2, "b", tmp_path) as b:
+            await connect(a, b)
+            await connect(c, b)
+            await wait_for(lambda: a.peers.is_connected(c.id))
+        for node in (a, c):
+            await wait_for(lambda node=node: node.live() == ["a", "c"])
+            member = node.peers.membership.get(2)
+            assert member is not None
+            assert member.state.name == "LEFT"
+            assert 2 not in node.gateway.peers()
+            assert node.lost == [2]
+
+
+async def test_messages_queued_before_leaving_still_arrive(bridge: Bridge, tmp_path: Path) -> None:
+    async with open_peer_node(bridge, 2, "b", tmp_path) as b:
+        async with open_peer_node(bridge, 1, "a", tmp_path) as a:
+            await connect(a, b)
+            for number in range(100):
+                a.send(b.id, bytes([number]))
+        await wait_for(lambda: b.live() == ["b"])
+        assert b.received(1) == [bytes([number]) for number in range(100)]
+
+
+@pytest.mark.parametrize(("survivor", "victim"), [(1, 2), (2, 1)])
+async def test_a_node_that_vanishes_is_dead_in_about_a_second(
+    bridge: Bridge, tmp_path: Path, survivor: int, victim: int
+) -> None:
+    async with open_peer_node(bridge, survivor, "a", tmp_path) as a:
+        async with open_peer_node(bridge, victim, "b", tmp_path, leave=False) as b:
+            await connect(a, b)
+        began = trio.current_time()
+        await wait_for(lambda: a.live() == ["a"])
+        assert trio.current_time() - began < 3 * RECONNECT_WINDOW_S
+        member = a.peers.membership.get(victim)
+        assert member is not None
+        assert member.state.name == "DEAD"
+        assert a.gateway.log == [("add", victim), ("remove", victim)]
+        assert a.lost == [victim]
+        assert not a.send(victim, b"lost")
+
+
+async def test_a_broken_stream_is_dialed_again_and_starts_afresh_on_both_sides(
+    bridge: Bridge, tmp_path: Path
+) -> None:
+    async with open_peer_node(bridge, 1, "a", tmp_path) as a, open_peer_node(bridge, 2, "b", tmp_path) as b:
+        await connect(a, b)
+
+        a.send(2, b"before")
+        await wait_for(lambda: b.received(1) == [b"before"])
+
+        def cut() -> None:
+            for session in a.transport._sessions.values():
+                session._stream.close()
+
+        a.bridge.post_to_asyncio(cut)
+        again = [("add", 2), ("remove", 2), ("add", 2)]
+        await wait_for(lambda: a.gateway.log == again)
+        await wait_for(lambda: [kind for kind, _ in b.gateway.log] == ["add", "remove", "add"])
+        await wait_for(lambda: a.peers.is_connected(2) and b.peers.is_connected(1))
+        assert a.lost == [2]
+        assert a.live() == b.live() == ["a", "b"]
+        a.send(2, b"again")
+        await wait_for(lambda: b.received(1) == [b"before", b"again"])
+
+
+async def test_a_taken_name_is_refused_naming_the_other_node(bridge: Bridge, tmp_path: Path) -> None:
+    async with (
+        open_peer_node(bridge, 1, "same", tmp_path) as a,
+        open_peer_node(bridge, 3, "b", tmp_path) as b,
+    ):
+        await connect(b, a)
+        (tmp_path / "x").mkdir()
+        async with open_peer_node(bridge, 2, "same", tmp_path / "x") as late:
+            for target in (a, b):
+                with pytest.raises(JoinRefusedError, match=r"name same is taken by node 1") as caught:
+                    await late.peers.join(target.address)
+                assert "--name" in caught.value.message
+        assert a.live() == b.live() == ["b", "same"]
+
+
+async def test_the_later_of_two_equal_names_stops_when_the_earlier_meets_it(
+    bridge: Bridge, tmp_path: Path
+) -> None:
+    (tmp_path / "x").mkdir()
+    async with (
+        open_peer_node(bridge, 1, "same", tmp_path) as early,
+        open_peer_node(bridge, 2, "same", tmp_path / "x") as late,
+    ):
+        with pytest.raises(RefusedError, match="cannot be a peer: the name same is taken"):
+            await early.peers.join(late.address)
+        await wait_for(lambda: late.errors)
+        assert "name same is taken by node 1" in late.errors[0].message
+        assert early.errors == []
+
+
+async def test_another_cluster_is_refused(bridge: Bridge, tmp_path: Path) -> None:
+    async with (
+        open_peer_node(bridge, 1, "a", tmp_path) as a,
+        open_peer_node(bridge, 2, "b", tmp_path, cluster="other") as b,
+    ):
+        with pytest.raises(JoinRefusedError, match="this is cluster test"):
+            await b.peers.join(a.address)
+        assert a.live() == ["a"]
+
+
+async def test_joining_itself_nobody_or_nonsense_is_one_clear_error(bridge: Bridge, tmp_path: Path) -> None:
+    async with open_peer_node(bridge, 1, "a", tmp_path) as a:
+        with pytest.raises((InvalidError, RefusedError), match="itself"):
+            await a.peers.join(a.address)
+        with pytest.raises(BrokenError, match="does not answer"):
+            await a.peers.join("127.0.0.1:1")
+        with pytest.raises(InvalidError, match="not an address"):
+            await a.peers.join("nonsense")
+        with pytest.raises(RefusedError, match="not encrypted"):
+            await a.peers.join("192.0.2.1:7010")
+
+
+async def test_a_node_declared_dead_learns_so_and_stops(bridge: Bridge, tmp_path: Path) -> None:
+    async with open_peer_node(bridge, 1, "a", tmp_path) as a, open_peer_node(bridge, 2, "b", tmp_path) as b:
+        await connect(a, b)
+        b.peers.verdict(b.peers._peers[1], left=False, reason="for the test")
+        await wait_for(lambda: a.errors)
+        assert isinstance(a.errors[0], StaleError)
+        assert b.errors == []
+
+
+async def test_spawn_envelopes_reach_python_in_order(bridge: Bridge, tmp_path: Path) -> None:
+    async with open_peer_node(bridge, 1, "a", tmp_path) as a, open_peer_node(bridge, 2, "b", tmp_path) as b:
+        await connect(a, b)
+        for reference in range(500):
+            spawn = node_pb2.Spawn(reference=reference)
+            a.gateway.send(2, node_pb2.Envelope(spawn=spawn).SerializeToString())
+        await wait_for(lambda: len(b.spawns) == 500)
+        assert [spawn.reference for spawn in b.spawns] == list(range(500))
+
+
+async def test_a_module_is_fetched_in_chunks(bridge: Bridge, tmp_path: Path) -> None:
+    async with open_peer_node(bridge, 1, "a", tmp_path) as a, open_peer_node(bridge, 2, "b", tmp_path) as b:
+        data = bytes(range(256)) * 4000
+        a.modules[b"h" * 32] = data
+        assert await b.bridge.run(b.transport.fetch_module, a.address, b"h" * 32) == data
+        with pytest.raises(NotFoundError, match="does not hold"):
+            await b.bridge.run(b.transport.fetch_module, a.address, b"x" * 32)
+
+
+async def test_a_port_in_use_is_one_clear_error(bridge: Bridge, tmp_path: Path) -> None:
+    async with open_peer_node(bridge, 1, "a", tmp_path) as a:
+        with pytest.RaisesGroup(
+            pytest.RaisesExc(BrokenError, match="cannot listen on .*Address already in use"),
+            flatten_subgroups=True,
+        ):
+            async with open_peer_node(bridge, 2, "b", tmp_path, port=a.port):
+                pass
+
+
+def hello(node_id: int, name: str = "evil", cluster: str = "test") -> node_pb2.Hello:
+    return node_pb2.Hello(
+        protocol_min=1,
+        protocol_max=1,
+        node=node_pb2.NodeInfo(
+            id=node_id, name=name, cluster=cluster, address="127.0.0.1:9", started_ms=10**6
+        ),
+    )
+
+
+class HandMade:
+    """A peer written by hand: it opens a session and sends what a correct node never would."""
+
+    def __init__(self, target: PeerNode, frames: list[bytes]) -> None:
+        self._target = target
+        self._frames = frames
+        self.code: grpc.StatusCode | None = None
+        self.details = ""
+        self.answers: list[bytes] = []
+
+    async def run(self) -> None:
+        await trio.to_thread.run_sync(self._run)
+
+    def _run(self) -> None:
+        options = (("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1))
+        hold = threading.Event()
+
+        def requests() -> Iterator[bytes]:
+            yield from self._frames
+            hold.wait(10)
+
+        with grpc.insecure_channel(self._target.address, options=options) as channel:
+            call = channel.stream_stream("/luna.v1.Node/Session", None, None)(requests(), timeout=10)
+            try:
+                self.answers.extend(call)
+                self.code = call.code()
+            except grpc.RpcError as error:
+                self.code = error.code()
+                self.details = error.details() or ""
+            finally:
+                hold.set()
+
+
+def first_frame(node_id: int = 1) -> bytes:
+    return node_pb2.Frame(hello=hello(node_id)).SerializeToString()
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        b"",
+        b"\xff\xff\xff",
+        node_pb2.Frame(session=1).SerializeToString(),
+        node_pb2.Frame(hello=node_pb2.Hello(protocol_min=1, protocol_max=1)).SerializeToString(),
+        node_pb2.Frame(hello=hello(7, name="-")).SerializeToString(),
+        node_pb2.Frame(hello=hello(2**30)).SerializeToString(),
+    ],
+    ids=["empty", "garbage", "no hello", "empty hello", "bad name", "bad id"],
+)
+async def test_a_bad_first_frame_ends_that_stream_only(bridge: Bridge, tmp_path: Path, first: bytes) -> None:
+    async with open_peer_node(bridge, 5, "a", tmp_path) as a, open_peer_node(bridge, 6, "b", tmp_path) as b:
+        await connect(a, b)
+        evil = HandMade(a, [first])
+        await evil.run()
+        assert evil.code is grpc.StatusCode.INVALID_ARGUMENT
+        assert a.live() == b.live() == ["a", "b"]
+        assert a.peers.is_connected(6)
+
+
+@pytest.mark.parametrize(
+    ("frame", "reason"),
+    [
+        (b"\x0a\xff\xff\xff\xff\x7f", "malformed"),
+        (b"\xff" * 100, "malformed"),
+        (b"\x0a\x00" * (MAX_FRAME_BYTES // 2 + 1), "larger than"),
+    ],
+    ids=["truncated", "garbage", "oversized"],
+)
+async def test_a_bad_frame_is_the_death_of_the_peer_that_sent_it_and_of_nothing_else(
+    bridge: Bridge, tmp_path: Path, frame: bytes, reason: str
+) -> None:
+    async with open_peer_node(bridge, 5, "a", tmp_path) as a, open_peer_node(bridge, 6, "b", tmp_path) as b:
+        await connect(a, b)
+        evil = HandMade(a, [first_frame(), frame])
+        await evil.run()
+        assert evil.code is grpc.StatusCode.INVALID_ARGUMENT
+        assert reason in evil.details
+        await wait_for(lambda: a.live() == ["a", "b"])
+        member = a.peers.membership.get(1)
+        assert member is not None
+        assert member.state.name == "DEAD"
+        await wait_for(lambda: b.live() == ["a", "b"])
+        assert a.peers.is_connected(6)
+        assert a.gateway.peers() == {6}
+
+
+async def test_a_frame_beyond_what_grpc_takes_ends_the_peer_too(bridge: Bridge, tmp_path: Path) -> None:
+    async with open_peer_node(bridge, 5, "a", tmp_path) as a:
+        evil = HandMade(a, [first_frame(), bytes(MAX_FRAME_BYTES + 2**21)])
+        await evil.run()
+        assert evil.code is grpc.StatusCode.RESOURCE_EXHAUSTED
+        await wait_for(lambda: a.live() == ["a"])
+        assert a.gateway.peers() == set()
+
+
+async def test_a_malformed_envelope_for_python_is_the_death_of_its_sender(
+    bridge: Bridge, tmp_path: Path
+) -> None:
+    async with open_peer_node(bridge, 5, "a", tmp_path) as a, open_peer_node(bridge, 6, "b", tmp_path) as b:
+        await connect(a, b)
+        bad = node_pb2.Envelope(gossip=node_pb2.Gossip(members=[node_pb2.Member(state=node_pb2.ALIVE)]))
+        frame = node_pb2.Frame(envelopes=[bad]).SerializeToString()
+        evil = HandMade(a, [first_frame(), frame])
+        await evil.run()
+        await wait_for(lambda: a.live() == b.live() == ["a", "b"])
+        assert a.peers.is_connected(6)
+
+
+async def test_the_side_with_the_higher_id_may_not_dial(bridge: Bridge, tmp_path: Path) -> None:
+    async with open_peer_node(bridge, 5, "a", tmp_path) as a:
+        evil = HandMade(a, [first_frame(9)])
+        await evil.run()
+        assert evil.code is grpc.StatusCode.INVALID_ARGUMENT
+        assert a.live() == ["a"]
+
+
+async def test_garbage_instead_of_a_meet_is_refused(bridge: Bridge, tmp_path: Path) -> None:
+    async with open_peer_node(bridge, 5, "a", tmp_path) as a:
+
+        def call() -> grpc.StatusCode:
+            with grpc.insecure_channel(a.address) as channel:
+                try:
+                    channel.unary_unary("/luna.v1.Node/Meet", None, None)(b"\xff\xff", timeout=5)
+                except grpc.RpcError as error:
+                    return error.code()
+            raise AssertionError("it was answered")
+
+        assert await trio.to_thread.run_sync(call) is grpc.StatusCode.INVALID_ARGUMENT
+        assert a.live() == ["a"]
