@@ -16,7 +16,7 @@ import trio
 from luna.node.modules import ModuleStore
 from luna.proto.errors import InvalidError, NotFoundError
 from luna.proto.limits import SHA256_BYTES
-from luna.scheduler import Module
+from luna.scheduler.modules import Module
 
 
 class Compiler(Protocol):

@@ -33,7 +33,7 @@ from luna.node.transport import Transport
 from luna.proto.errors import LunaError
 from luna.proto.ids import draw_node_id
 from luna.proto.run_directory import NodeRecord
-from luna.scheduler import Runtime, open_runtime
+from luna.scheduler.runtime import Runtime, open_runtime
 
 _log = structlog.get_logger(__name__)
 
@@ -81,6 +81,19 @@ async def run_node(
     StaleError if the cluster declared it dead.
     """
     node = Node() if node is None else node
+    try:
+        await _run(options, node, on_ready)
+    except BaseExceptionGroup as group:
+        problems, others = group.split(LunaError)
+        if others is not None or problems is None:
+            raise
+        # The nurseries inside wrap what goes wrong; of several reasons the first one is the cause.
+        raise _first(problems) from None
+    if node.error is not None:
+        raise node.error
+
+
+async def _run(options: NodeOptions, node: Node, on_ready: Callable[[NodeRecord], None]) -> None:
     await trio.to_thread.run_sync(_check_reach, options)
     with open_state(options) as state:
         async with (
@@ -99,8 +112,6 @@ async def run_node(
             with trio.move_on_after(LEAVE_TIMEOUT_S):
                 await parts.peers.leave(reason)
             nursery.cancel_scope.cancel()
-    if node.error is not None:
-        raise node.error
 
 
 @asynccontextmanager
@@ -188,6 +199,13 @@ async def _join(
         nursery.start_soon(joiner.meet_found, name="meet discovered nodes")
         nursery.start_soon(bridge.run, discovery.run, on_found, name="discovery")
     on_ready(record)
+
+
+def _first(group: BaseExceptionGroup[LunaError]) -> LunaError:
+    error: LunaError | BaseExceptionGroup[LunaError] = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
 
 
 def _check_reach(options: NodeOptions) -> None:

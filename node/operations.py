@@ -26,7 +26,7 @@ from luna.proto.errors import InvalidError, NotFoundError, RefusedError
 from luna.proto.ids import LOCAL_NODE_ID, make_pid, node_of, serial_of
 from luna.proto.limits import CONNECT_TIMEOUT_S, MAX_NAME_LENGTH
 from luna.proto.version import package_version
-from luna.scheduler import LogChunk, LogReader, Runtime
+from luna.scheduler.runtime import LogChunk, LogReader, Runtime
 
 DEFAULT_ENVIRONMENT = 1
 """The sandbox of processes started by commands."""

@@ -39,7 +39,9 @@ from luna.proto.errors import (
 )
 from luna.proto.ids import node_of
 from luna.proto.limits import MAX_DETAIL_LENGTH
-from luna.scheduler import GuestTrap, Module, Request, Runtime
+from luna.scheduler.modules import Module
+from luna.scheduler.requests import GuestTrap, Request
+from luna.scheduler.runtime import Runtime
 
 _log = structlog.get_logger(__name__)
 
