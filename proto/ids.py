@@ -99,7 +99,7 @@ def check_name(text: str, what: str = "node name") -> str:
     if not is_name(text):
         raise InvalidError(
             f"{text!r} is not a valid {what}",
-            hint=f"use 1 to {MAX_NAME_LENGTH} letters, digits, - and _, beginning and ending with a letter or digit",
+            hint=f"use 1 to {MAX_NAME_LENGTH} letters, digits, - and _, with a letter or digit at both ends",
         )
     return text
 

@@ -12,12 +12,12 @@ MIB = 1024 * KIB
 # --- Frames between nodes ---------------------------------------------------------------------
 
 MAX_FRAME_BYTES = 64 * MIB
-"""bytes; the gRPC receive limit of the peer stream. Above the largest single message a guest may
-send; a frame is in memory two or three times while it is decoded, so one peer costs at most ~200 MiB."""
+"""bytes; the gRPC receive limit of the peer stream, and so the bound of one message between processes of
+two nodes. A frame is in memory two or three times while it is decoded: one peer costs at most ~200 MiB."""
 
 TARGET_FRAME_BYTES = 256 * KIB
-"""bytes; a sender closes a frame here. Throughput is flat above it, and a small signal queued behind
-a full frame waits less than a millisecond on a fast link."""
+"""bytes; a sender closes a frame here. Thousands of small messages, so the cost per frame is spread
+thin, yet a small signal behind a full frame waits about 2 ms at 1 Gbit/s."""
 
 MAX_CONTROL_MESSAGE_BYTES = 4 * MIB
 """bytes; the receive limit of Meet and of the control service, gRPC's own default. Module bytes and
@@ -85,8 +85,8 @@ MAX_ADDRESS_LENGTH = 262
 rounded up by one."""
 
 MAX_MEMBERS = 4096
-"""live members in a table; later ones are refused. Every member knows every other, and gossip with
-SWIM is proven to this order of size; it bounds the memory a hostile peer can make us use."""
+"""live members in a table; later ones are refused. Every member knows every other, which larger
+clusters would want otherwise; it bounds the memory a hostile peer can make us use."""
 
 MAX_DEPARTED = 1024
 """dead and left members remembered, oldest forgotten first. They must outlive every rumour that the

@@ -81,6 +81,11 @@ async def check_discovery(make: Factory, cluster: str) -> None:
 
         # Each was reported once, which also means: alpha never found itself, nor the stranger.
         assert sorted(found[1] for found in by_alpha.found) == [beta.id, gamma.id, twin.id, again.id]
+
+        # A node that withdrew its announcement and announces it again is reported again.
+        by_alpha.found.clear()
+        async with running(make(again)):
+            await by_alpha.wait_found(again)
         assert by_stranger.found == []
 
     # Stopped at once, before anything could be announced: nothing hangs, nothing raises.
