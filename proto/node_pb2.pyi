@@ -180,15 +180,17 @@ class Message(_message.Message):
     def __init__(self, to: _Optional[int] = ..., environment: _Optional[int] = ..., tag: _Optional[int] = ..., data: _Optional[bytes] = ..., **kwargs) -> None: ...
 
 class Link(_message.Message):
-    __slots__ = ("to", "environment", "tag")
+    __slots__ = ("to", "environment", "tag", "death_tag")
     FROM_FIELD_NUMBER: _ClassVar[int]
     TO_FIELD_NUMBER: _ClassVar[int]
     ENVIRONMENT_FIELD_NUMBER: _ClassVar[int]
     TAG_FIELD_NUMBER: _ClassVar[int]
+    DEATH_TAG_FIELD_NUMBER: _ClassVar[int]
     to: int
     environment: int
     tag: int
-    def __init__(self, to: _Optional[int] = ..., environment: _Optional[int] = ..., tag: _Optional[int] = ..., **kwargs) -> None: ...
+    death_tag: int
+    def __init__(self, to: _Optional[int] = ..., environment: _Optional[int] = ..., tag: _Optional[int] = ..., death_tag: _Optional[int] = ..., **kwargs) -> None: ...
 
 class Unlink(_message.Message):
     __slots__ = ("to",)

@@ -58,7 +58,6 @@ _DISTRIBUTED = (
         "node:i64 process:i64 -> i32",
         "Sends the scratch, which is empty afterwards; always 0. A dead node or process is silent.",
         traps=_DATA_ONLY,
-        suspends=True,
         where=Where.NATIVE,
     ),
     _distributed(

@@ -1,0 +1,23 @@
+from luna.scheduler._types cimport *
+
+cdef class NativeModule:
+    cdef Module* module
+    cdef object linker             # its rows are what the code calls
+
+cdef class NativeOutput:
+    cdef Output* output
+
+cdef class NativeRequest:
+    cdef Request* request
+    cdef readonly int64_t sequence
+    cdef Process* lock(self) except NULL
+    cdef void unlock(self) noexcept
+    cdef uint8_t* memory_at(self, Process* process, uint64_t pointer, uint64_t size) noexcept
+    cdef void answer(self, int64_t result, const char* text) noexcept
+
+cdef class Core:
+    cdef Runtime* runtime
+    cdef readonly bint running
+    cdef void destroy_processes(self) noexcept nogil
+    cdef Config* make_config(self, config) except NULL
+    cdef Output* make_output(self, bint inherit, NativeRequest asker) except NULL

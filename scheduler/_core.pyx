@@ -1,0 +1,674 @@
+"""The native core as Python sees it: one Core per runtime.
+
+Owns the runtime's threads and everything they use. Every method may be called
+from any thread unless it says otherwise; none holds the GIL while it waits.
+"""
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
+from libc.stdlib cimport calloc, free, malloc
+from libc.string cimport memcpy, strlen
+
+from luna.scheduler._clock cimport destroy_clock, init_clock, run_clock
+from luna.scheduler._delivery cimport deliver, deliver_frame, take_peer_down, tell
+from luna.scheduler._events cimport *
+from luna.scheduler._execution cimport destroy
+from luna.scheduler._output cimport new_output
+from luna.scheduler._peers cimport add_peer, consume_frame, destroy_peers, find_peer, frame_size, init_peers, queue_bytes
+from luna.scheduler._platform cimport *
+from luna.scheduler._process cimport free_process, launch, new_process
+from luna.scheduler._runqueue cimport destroy_queues, init_queues, wake_everybody
+from luna.scheduler._signals cimport *
+from luna.scheduler._stacks cimport stacks_in_use, use_slab_stacks
+from luna.scheduler._table cimport destroy_table, init_table, is_alive, lock_process, unlock_process
+from luna.scheduler._types cimport *
+from luna.scheduler._worker cimport run_worker
+
+cdef extern from * nogil:
+    """
+    #include <signal.h>
+    /* Signals belong to Python's main thread, all but those wasm traps come as. */
+    static inline void luna_mask_signals(sigset_t *old) {
+        sigset_t all;
+        sigfillset(&all);
+        sigdelset(&all, SIGSEGV); sigdelset(&all, SIGBUS); sigdelset(&all, SIGFPE);
+        sigdelset(&all, SIGILL); sigdelset(&all, SIGTRAP);
+        pthread_sigmask(SIG_SETMASK, &all, old);
+    }
+    static inline void luna_restore_signals(sigset_t *old) { pthread_sigmask(SIG_SETMASK, old, NULL); }
+    """
+    ctypedef struct sigset_t:
+        pass
+    void luna_mask_signals(sigset_t*)
+    void luna_restore_signals(sigset_t*)
+
+cdef uint64_t ANY_ENVIRONMENT = 0xFFFFFFFFFFFFFFFF
+
+# Kinds of events, for Python.
+REQUEST, CANCELLED, SPAWNED, EXITED, OUTPUT, CODE = (
+    EVENT_REQUEST, EVENT_CANCELLED, EVENT_SPAWNED, EVENT_EXITED, EVENT_OUTPUT, EVENT_CODE
+)
+
+COUNTER_NAMES = (
+    "stores", "futures", "stacks", "signals", "processes", "configs", "modules", "outputs", "requests",
+    "timers", "spawned", "exited", "sent", "sent_remote", "preempted", "stolen",
+)
+"""Names of the counters; the first BALANCED return to zero when nothing is left."""
+BALANCED = TOTAL_SPAWNED
+STATES = ("waiting", "runnable", "running", "running")
+
+
+def prepare_config(size_t config) -> None:
+    """Have engines of a wasm_config_t at that address use the core's fiber stacks."""
+    use_slab_stacks(<wasm_config_t*>config)
+
+
+cdef class NativeModule:
+    """A reference to linked code."""
+
+    def __init__(self):
+        raise TypeError("made by Core.module")
+
+    def __dealloc__(self):
+        if self.module != NULL:
+            release_module(self.module)
+
+    @property
+    def id(self) -> int:
+        return self.module.id
+
+    @property
+    def sha256(self) -> bytes:
+        return (<char*>self.module.sha256)[:32]
+
+    @property
+    def has_fuel_code(self) -> bool:
+        return luna_load_ptr(<void**>&self.module.fuel_code) != NULL
+
+    def set_fuel_code(self, size_t code) -> None:
+        """Give it code that counts fuel (a wasmtime_instance_pre_t, taken over)."""
+        if not luna_cas_ptr(<void**>&self.module.fuel_code, NULL, <void*>code):
+            wasmtime_instance_pre_delete(<wasmtime_instance_pre_t*>code)
+
+
+cdef NativeModule wrap_module(Module* module):
+    cdef NativeModule wrapped = NativeModule.__new__(NativeModule)
+    retain_module(module)
+    wrapped.module = module
+    return wrapped
+
+
+cdef class NativeOutput:
+    """A reference to what a process printed."""
+
+    def __init__(self):
+        raise TypeError("made by Core")
+
+    def __dealloc__(self):
+        if self.output != NULL:
+            release_output(self.output)
+
+    def read(self, int64_t position) -> tuple:
+        """What came since `position` (0 at first).
+
+        Returns ([(stream 1 or 2, bytes), ...], next position, bytes dropped since
+        the beginning, closed). When nothing came and the process lives, one
+        EVENT_OUTPUT follows at its next write or at its end.
+        """
+        cdef Output* output = self.output
+        cdef char* copy = NULL
+        cdef size_t size, offset
+        cdef uint32_t length
+        cdef int64_t dropped
+        cdef bint closed
+        with nogil:
+            pthread_mutex_lock(&output.lock)
+            if position < output.start:
+                position = output.start
+            offset = <size_t>(position - output.start)
+            size = output.size - offset if offset < output.size else 0
+            if size:
+                copy = <char*>malloc(size)
+                memcpy(copy, output.data + offset, size)
+            elif not output.closed:
+                output.watched = 1
+            dropped = output.dropped
+            closed = output.closed
+            pthread_mutex_unlock(&output.lock)
+        records = []
+        offset = 0
+        while offset < size:
+            memcpy(&length, copy + offset + 1, 4)
+            records.append((copy[offset], copy[offset + 5:offset + 5 + length]))
+            offset += 5 + length
+        free(copy)
+        return records, position + <int64_t>size, dropped, closed
+
+
+cdef NativeOutput wrap_output(Output* output):
+    """Takes over the caller's reference."""
+    cdef NativeOutput wrapped = NativeOutput.__new__(NativeOutput)
+    wrapped.output = output
+    return wrapped
+
+
+cdef tuple config_tuple(Config* config):
+    return (
+        config.max_memory,
+        config.max_fuel,
+        bool(config.can_compile),
+        bool(config.can_create_configs),
+        bool(config.can_spawn),
+        tuple([(p.first.decode(), p.second.decode()) for p in config.preopens]),
+        tuple([argument.decode() for argument in config.arguments]),
+        tuple([(v.first.decode(), v.second.decode()) for v in config.variables]),
+    )
+
+
+class ProcessGoneError(Exception):
+    """The process of a request has ended, or the request was answered."""
+
+
+cdef class NativeRequest:
+    """A host call that Python answers; the process is parked until it does."""
+
+    def __init__(self):
+        raise TypeError("made by Core.take_events")
+
+    def __dealloc__(self):
+        if self.request != NULL:
+            release_request(self.request)
+
+    @property
+    def id(self) -> int:
+        return self.request.id
+
+    @property
+    def pid(self) -> int:
+        return self.request.pid
+
+    @property
+    def environment(self) -> int:
+        return self.request.environment
+
+    @property
+    def row(self) -> int:
+        """Index in the host-call table."""
+        return self.request.row
+
+    @property
+    def arguments(self) -> tuple:
+        """Raw values: i32 sign-extended, f64 as the integer of its bits."""
+        return tuple([self.request.args[index] for index in range(self.request.arg_count)])
+
+    cdef Process* lock(self) except NULL:
+        """The parked process, its memory ours until unlock."""
+        pthread_mutex_lock(&self.request.lock)
+        if self.request.process == NULL:
+            pthread_mutex_unlock(&self.request.lock)
+            raise ProcessGoneError()
+        return self.request.process
+
+    cdef void unlock(self) noexcept:
+        pthread_mutex_unlock(&self.request.lock)
+
+    cdef uint8_t* memory_at(self, Process* process, uint64_t pointer, uint64_t size) noexcept:
+        if not process.has_memory:
+            return NULL
+        if pointer + size > wasmtime_memory_data_size(process.context, &process.memory):
+            return NULL
+        return wasmtime_memory_data(process.context, &process.memory) + pointer
+
+    def read(self, uint64_t pointer, uint64_t size) -> bytes | None:
+        """Copy guest memory; None when it is out of bounds."""
+        cdef Process* process = self.lock()
+        cdef uint8_t* data
+        try:
+            if pointer > 0xFFFFFFFF or size > 0xFFFFFFFF:
+                return None
+            data = self.memory_at(process, pointer, size)
+            return None if data == NULL else data[:size]
+        finally:
+            self.unlock()
+
+    def write(self, uint64_t pointer, bytes data) -> bool:
+        """Copy into guest memory; False when it is out of bounds."""
+        cdef Process* process = self.lock()
+        cdef uint8_t* out
+        cdef size_t size = len(data)
+        try:
+            if pointer > 0xFFFFFFFF or size > 0xFFFFFFFF:
+                return False
+            out = self.memory_at(process, pointer, size)
+            if out == NULL:
+                return False
+            memcpy(out, PyBytes_AS_STRING(data), size)
+            return True
+        finally:
+            self.unlock()
+
+    def add_error(self, bytes text) -> int:
+        """Id of a new entry in the process's table of errors."""
+        cdef Process* process = self.lock()
+        try:
+            return table_add(&process.errors, copy_text(text, len(text)))
+        finally:
+            self.unlock()
+
+    def add_module(self, NativeModule module) -> int:
+        """Id of a new entry in the process's table of modules."""
+        cdef Process* process = self.lock()
+        try:
+            retain_module(module.module)
+            return table_add(&process.modules, module.module)
+        finally:
+            self.unlock()
+
+    def module(self, int64_t id) -> NativeModule | None:
+        """The module of that id in the process's table, -1 its own; None if unknown."""
+        cdef Process* process = self.lock()
+        cdef Module* module
+        try:
+            module = process.module if id == -1 else <Module*>table_get(&process.modules, <uint64_t>id)
+            return None if module == NULL else wrap_module(module)
+        finally:
+            self.unlock()
+
+    def config(self, int64_t id) -> tuple | None:
+        """The config of that id in the process's table, -1 its own; None if unknown."""
+        cdef Process* process = self.lock()
+        cdef Config* config
+        try:
+            config = process.config if id == -1 else <Config*>table_get(&process.configs, <uint64_t>id)
+            return None if config == NULL else config_tuple(config)
+        finally:
+            self.unlock()
+
+    def complete(self, int64_t result) -> None:
+        """Answer the call; the process runs on with this result."""
+        self.answer(result, NULL)
+
+    def trap(self, bytes text) -> None:
+        """Trap the process with this text."""
+        self.answer(0, text)
+
+    cdef void answer(self, int64_t result, const char* text) noexcept:
+        cdef Runtime* runtime = self.request.runtime
+        cdef Signal* signal = new_signal(runtime, SIGNAL_RESULT, 0)
+        signal.value = result
+        signal.tag = self.sequence
+        if text != NULL:
+            set_text(signal, text)
+        with nogil:
+            deliver(runtime, signal, self.request.pid, ANY_ENVIRONMENT, NULL)
+
+
+cdef class Core:
+    """The runtime: its threads, its processes, its queues to other nodes."""
+
+    def __cinit__(self, int64_t node_id, int threads, int64_t processes_max):
+        cdef int index
+        if not 1 <= threads <= 256 or not 0 <= node_id < 1 << 23 or not 1 <= processes_max <= PROCESSES_MAX:
+            raise ValueError("threads, node id or process limit out of range")
+        self.runtime = <Runtime*>calloc(1, sizeof(Runtime))
+        self.runtime.node_id = node_id
+        self.runtime.processes_max = processes_max
+        self.runtime.worker_count = threads
+        self.runtime.workers = <Worker*>calloc(<size_t>threads, sizeof(Worker))
+        init_queues(self.runtime)
+        init_clock(self.runtime)
+        init_table(self.runtime)
+        if not init_events(self.runtime) or not init_peers(self.runtime):
+            raise OSError("no file descriptor left for the runtime")
+
+    def __dealloc__(self):
+        # Requests, modules and outputs that Python still holds point to the
+        # runtime, so it stays; a stopped one is a few kilobytes.
+        if self.runtime != NULL and self.running:
+            self.stop()
+
+    def add_engine(self, size_t engine) -> None:
+        """Have the clock raise this engine's epochs; it must outlive the core."""
+        if self.runtime.engine_count >= ENGINES_MAX:
+            raise ValueError(f"at most {ENGINES_MAX} engines")
+        self.runtime.engines[self.runtime.engine_count] = <wasm_engine_t*>engine
+        luna_add(&self.runtime.engine_count, 1)
+
+    def start(self) -> None:
+        """Start the scheduler threads and the clock."""
+        cdef Runtime* runtime = self.runtime
+        cdef int index
+        cdef sigset_t mask
+        with nogil:
+            luna_mask_signals(&mask)
+            for index in range(runtime.worker_count):
+                pthread_create(&runtime.workers[index].thread, NULL, run_worker, &runtime.workers[index])
+            pthread_create(&runtime.clock_thread, NULL, run_clock, runtime)
+            luna_restore_signals(&mask)
+        self.running = True
+
+    def stop(self) -> None:
+        """Stop the threads and destroy every process. Nobody is notified. Idempotent.
+
+        Takes at most a time slice for running guests; then nothing of the core
+        may be called but `counters`.
+        """
+        cdef Runtime* runtime = self.runtime
+        cdef int index
+        if not self.running:
+            return
+        self.running = False
+        with nogil:
+            luna_store(&runtime.stopping, 1)
+            wake_everybody(runtime)
+            for index in range(runtime.worker_count):
+                pthread_join(runtime.workers[index].thread, NULL)
+            pthread_mutex_lock(&runtime.clock_lock)
+            pthread_cond_signal(&runtime.clock_cond)
+            pthread_mutex_unlock(&runtime.clock_lock)
+            pthread_join(runtime.clock_thread, NULL)
+            self.destroy_processes()
+            destroy_clock(runtime)
+            destroy_events(runtime)
+            destroy_peers(runtime)
+            destroy_table(runtime)
+            destroy_queues(runtime)
+            free(runtime.workers)
+            runtime.workers = NULL
+            runtime.worker_count = 0
+
+    cdef void destroy_processes(self) noexcept nogil:
+        cdef int index
+        cdef size_t slot
+        cdef Shard* shard
+        for index in range(SHARDS):
+            shard = &self.runtime.shards[index]
+            for slot in range(shard.capacity):
+                if shard.slots[slot] != NULL:
+                    destroy(shard.slots[slot])
+                    shard.slots[slot] = NULL
+            shard.count = 0
+
+    @property
+    def event_fd(self) -> int:
+        """Readable when take_events has something."""
+        return self.runtime.event_fd
+
+    @property
+    def outgoing_fd(self) -> int:
+        """Readable when take_ready has something."""
+        return self.runtime.outgoing_fd
+
+    def module(self, bytes sha256, int64_t id, bint uses_wasi, size_t engine, size_t fuel_engine, size_t code, linker) -> NativeModule:
+        """Wrap linked code (a wasmtime_instance_pre_t, taken over)."""
+        cdef NativeModule wrapped = NativeModule.__new__(NativeModule)
+        cdef Module* module = <Module*>calloc(1, sizeof(Module))
+        if len(sha256) != 32:
+            raise ValueError("a SHA-256 is 32 bytes")
+        module.references = 1
+        module.runtime = self.runtime
+        memcpy(module.sha256, PyBytes_AS_STRING(sha256), 32)
+        module.id = id
+        module.uses_wasi = uses_wasi
+        module.engine = <wasm_engine_t*>engine
+        module.fuel_engine = <wasm_engine_t*>fuel_engine
+        module.code = <wasmtime_instance_pre_t*>code
+        luna_add64(&self.runtime.counters[COUNT_MODULES], 1)
+        wrapped.module = module
+        wrapped.linker = linker
+        return wrapped
+
+    cdef Config* make_config(self, config) except NULL:
+        cdef Config* made = new_config(self.runtime)
+        cdef pair[string, string] entry
+        try:
+            made.max_memory = config.max_memory_bytes
+            made.max_fuel = config.max_fuel
+            made.can_compile = config.can_compile_modules
+            made.can_create_configs = config.can_create_configs
+            made.can_spawn = config.can_spawn_processes
+            for first, second in config.preopens:
+                entry.first = first.encode()
+                entry.second = second.encode()
+                made.preopens.push_back(entry)
+            for argument in config.arguments:
+                made.arguments.push_back(argument.encode())
+            for first, second in config.environment_variables:
+                entry.first = first.encode()
+                entry.second = second.encode()
+                made.variables.push_back(entry)
+        except BaseException:
+            release_config(self.runtime, made)
+            raise
+        return made
+
+    cdef Output* make_output(self, bint inherit, NativeRequest asker) except NULL:
+        cdef Output* theirs
+        cdef Output* output
+        if asker is None:
+            return new_output(self.runtime, 0, OUTPUT_INHERIT if inherit else OUTPUT_BUFFER, NULL)
+        theirs = asker.lock().output
+        output = new_output(
+            self.runtime, 0, theirs.mode, theirs.leader if theirs.leader != NULL else theirs
+        )
+        asker.unlock()
+        return output
+
+    def spawn(
+        self, NativeModule module, bytes entry, params, config, uint64_t environment, bint inherit,
+        int64_t parent, link_tag, int64_t token, bint watched, NativeRequest asker,
+    ) -> tuple:
+        """Start a process; EVENT_SPAWNED with `token` tells how its birth went.
+
+        `params` are (kind "i32" | "i64" | "v128", 16 bytes little endian). With
+        `link_tag` not None it is linked to `parent`, a process of any node. It
+        prints where the process that made the request `asker` prints, if given.
+        Returns (pid, NativeOutput), or (0, None) when the node is full.
+        """
+        cdef Process* process
+        cdef size_t index
+        cdef Output* output
+        cdef Config* made = self.make_config(config)
+        try:
+            output = self.make_output(inherit, asker)
+        except BaseException:
+            release_config(self.runtime, made)
+            raise
+        process = new_process(self.runtime, module.module, made, environment, output, entry, len(entry))
+        release_config(self.runtime, made)
+        if process == NULL:
+            return 0, None
+        output.pid = process.pid
+        process.spawn_token = token
+        process.watched = watched
+        process.parent = parent
+        if link_tag is not None:
+            process.link_parent = 1
+            process.link_tag = link_tag
+        process.param_count = <uint32_t>len(params)
+        process.params = <wasmtime_val_t*>calloc(len(params) + 1, sizeof(wasmtime_val_t))
+        for index in range(len(params)):
+            kind, data = params[index]
+            process.params[index].kind = <uint8_t>{"i32": LUNA_WASM_I32, "i64": LUNA_WASM_I64, "v128": LUNA_WASM_V128}[kind]
+            memcpy(&process.params[index].of, PyBytes_AS_STRING(data), 16)
+        retain_output(output)
+        wrapped = wrap_output(output)
+        pid = process.pid
+        if not launch(process):
+            free_process(process)
+            return 0, None
+        return pid, wrapped
+
+    def provide_code(self, int64_t pid, error) -> None:
+        """Answer EVENT_CODE: the module's fuel code is set, or why it cannot be made."""
+        cdef Signal* signal = new_signal(self.runtime, SIGNAL_CODE, 0)
+        if error is not None:
+            set_text(signal, <bytes>error)
+        with nogil:
+            deliver(self.runtime, signal, pid, ANY_ENVIRONMENT, NULL)
+
+    def kill(self, int64_t pid) -> bool:
+        """Whether there was such a process, on this node."""
+        cdef Signal* signal = new_signal(self.runtime, SIGNAL_KILL, 0)
+        cdef int answer
+        with nogil:
+            answer = deliver(self.runtime, signal, pid, ANY_ENVIRONMENT, NULL)
+        return answer != 0
+
+    def exists(self, int64_t pid) -> bool:
+        """Whether a process of this node lives, in whatever environment."""
+        return pid >> NODE_SHIFT == self.runtime.node_id and is_alive(self.runtime, pid, ANY_ENVIRONMENT)
+
+    def set_pressure(self, bint pressure) -> None:
+        """While set, guests' spawns are refused: the node is short of memory."""
+        luna_store(&self.runtime.pressure, pressure)
+
+    def output_of(self, int64_t pid) -> NativeOutput | None:
+        """What a live process prints; None if it is dead."""
+        cdef Process* process = lock_process(self.runtime, pid)
+        if process == NULL:
+            return None
+        output = process.output
+        retain_output(output)
+        unlock_process(self.runtime, pid)
+        return wrap_output(output)
+
+    def take_events(self) -> list:
+        """All events, oldest first, as tuples whose first item is the kind."""
+        cdef Event* event
+        cdef Event* following
+        cdef NativeRequest request
+        with nogil:
+            event = take_events(self.runtime)
+        events = []
+        while event != NULL:
+            following = event.next
+            text = event.text.decode("utf-8", "replace") if event.text != NULL else None
+            if event.kind == EVENT_REQUEST:
+                request = NativeRequest.__new__(NativeRequest)
+                request.request = <Request*>event.pointer
+                request.sequence = event.b
+                events.append((EVENT_REQUEST, request))
+            elif event.kind == EVENT_EXITED:
+                output = wrap_output(<Output*>event.pointer)
+                events.append((EVENT_EXITED, event.a, event.b, event.c, text, output))
+            else:
+                events.append((event.kind, event.a, event.b, text))
+            free_event(event)
+            event = following
+        return events
+
+    def processes(self) -> list:
+        """Live processes: (pid, parent, module SHA-256, entry, state, messages, memory bytes, age ns)."""
+        cdef int index
+        cdef size_t slot
+        cdef Shard* shard
+        cdef Process* process
+        cdef int64_t now = luna_now_ns()
+        found = []
+        for index in range(SHARDS):
+            shard = &self.runtime.shards[index]
+            pthread_mutex_lock(&shard.lock)
+            for slot in range(shard.capacity):
+                process = shard.slots[slot]
+                if process != NULL:
+                    found.append((
+                        process.pid, process.parent, (<char*>process.module.sha256)[:32],
+                        process.entry.decode("utf-8", "replace"), STATES[luna_load(&process.state)],
+                        luna_load64(&process.mailbox.count), luna_load64(&process.memory_bytes),
+                        now - process.born_ns,
+                    ))
+            pthread_mutex_unlock(&shard.lock)
+        return found
+
+    def counters(self) -> dict:
+        """Counter name -> value; the first BALANCED names count what exists now."""
+        values = {name: luna_load64(&self.runtime.counters[index]) for index, name in enumerate(COUNTER_NAMES)}
+        values["stacks"] = stacks_in_use()
+        return values
+
+    # -- other nodes --
+
+    def add_peer(self, int node_id) -> bool:
+        """Take signals for this node from now on; False if it was taken down before."""
+        return add_peer(self.runtime, node_id)
+
+    def remove_peer(self, int node_id) -> None:
+        """The node is down: every link and monitor across fires once, its queue is dropped."""
+        with nogil:
+            take_peer_down(self.runtime, node_id)
+
+    def take_ready(self) -> list:
+        """Node ids whose queue became non-empty since the last call."""
+        cdef Peer* peer
+        ready = []
+        luna_eventfd_clear(self.runtime.outgoing_fd)
+        pthread_mutex_lock(&self.runtime.peers_lock)
+        peer = self.runtime.peers
+        pthread_mutex_unlock(&self.runtime.peers_lock)
+        while peer != NULL:  # peers are only ever added in front
+            pthread_mutex_lock(&peer.lock)
+            if peer.signalled and not peer.down:
+                peer.signalled = 0
+                ready.append(peer.node_id)
+            pthread_mutex_unlock(&peer.lock)
+            peer = peer.next
+        return ready
+
+    def take_frame(self, int node_id, size_t max_bytes) -> bytes | None:
+        """The next frame of a peer's queue, None when it is empty or the peer down."""
+        cdef Peer* peer = find_peer(self.runtime, node_id)
+        cdef vector[int64_t] unblocked
+        cdef size_t size, envelopes = 0, index
+        cdef char* out
+        if peer == NULL:
+            return None
+        pthread_mutex_lock(&peer.lock)
+        size = frame_size(peer, max_bytes, &envelopes)
+        if size == 0:
+            pthread_mutex_unlock(&peer.lock)
+            return None
+        frame = PyBytes_FromStringAndSize(NULL, <Py_ssize_t>size)
+        out = PyBytes_AS_STRING(frame)
+        with nogil:
+            memcpy(out, peer.data + peer.start, size)
+            consume_frame(peer, size, envelopes, &unblocked)
+            pthread_mutex_unlock(&peer.lock)
+            for index in range(unblocked.size()):
+                tell(self.runtime, SIGNAL_ROOM, 0, unblocked[index], 0)
+        return frame
+
+    def deliver(self, int node_id, bytes frame) -> list | None:
+        """Deliver a frame from a peer; None when it is malformed or not the peer's to send.
+
+        Returns the envelopes that are for Python, serialized.
+        """
+        cdef Peer* peer = find_peer(self.runtime, node_id)
+        cdef vector[pair[size_t, size_t]] extents
+        cdef const uint8_t* data = <const uint8_t*>PyBytes_AS_STRING(frame)
+        cdef size_t size = len(frame)
+        cdef int good
+        if peer == NULL or peer.down:
+            return []
+        with nogil:
+            good = deliver_frame(self.runtime, peer, data, size, &extents)
+        if not good:
+            return None
+        return [frame[extent.first:extent.first + extent.second] for extent in extents]
+
+    def send_envelope(self, int node_id, bytes envelope) -> bool:
+        """Queue one serialized Envelope; False when there is no such peer."""
+        cdef Peer* peer = find_peer(self.runtime, node_id)
+        return peer != NULL and queue_bytes(peer, PyBytes_AS_STRING(envelope), len(envelope))
+
+    def peer_statistics(self, int node_id) -> tuple | None:
+        """(queued bytes, frames in, out, envelopes in, out, bytes in, out), None if unknown."""
+        cdef Peer* peer = find_peer(self.runtime, node_id)
+        if peer == NULL:
+            return None
+        pthread_mutex_lock(&peer.lock)
+        values = (
+            peer.size, peer.frames_in, peer.frames_out, peer.envelopes_in, peer.envelopes_out,
+            peer.bytes_in, peer.bytes_out,
+        )
+        pthread_mutex_unlock(&peer.lock)
+        return values

@@ -1,0 +1,165 @@
+"""Delivery: one way for every signal, whether its target is near or far.
+
+A signal handed to `deliver` is consumed. If the target is dead, what its sender
+must learn goes back: a link dies, a monitor fires, `exists` is answered.
+"""
+
+
+
+from luna.scheduler._codec cimport FIRST_PYTHON_FIELD, Wire, decode, next_field
+from luna.scheduler._peers cimport find_peer, queue_signal, take_down
+from luna.scheduler._platform cimport *
+from luna.scheduler._signals cimport append, free_signal, new_signal, reserve
+from luna.scheduler._table cimport is_alive, post
+from luna.scheduler._types cimport *
+
+cdef uint64_t ANY_ENVIRONMENT = 0xFFFFFFFFFFFFFFFF
+
+
+cdef void answer_for_dead(Runtime* runtime, Signal* signal, int64_t target, int exit) noexcept nogil:
+    """Tell the sender of a signal that came too late."""
+    cdef Signal* answer
+    if signal.kind == SIGNAL_LINK:
+        answer = new_signal(runtime, SIGNAL_LINK_DEATH, target)
+        answer.tag = signal.tag
+    elif signal.kind == SIGNAL_MONITOR:
+        answer = new_signal(runtime, SIGNAL_PROCESS_DEATH, target)
+    elif signal.kind == SIGNAL_EXISTS:
+        answer = new_signal(runtime, SIGNAL_EXISTS_REPLY, target)
+        answer.value = signal.value
+    else:
+        return
+    answer.exit = <uint8_t>exit
+    deliver(runtime, answer, signal.sender, ANY_ENVIRONMENT, NULL)
+
+
+cdef int deliver(Runtime* runtime, Signal* signal, int64_t target, uint64_t environment, Process* sender) noexcept nogil:
+    """Consume a signal. 0: its target is dead; 1: on its way; 2: and the way is crowded.
+
+    `sender`, when given, is the process whose thread this is: it is marked to
+    pause when a peer's queue is full.
+    """
+    cdef int answer
+    cdef Signal* reply
+    if target >> NODE_SHIFT == runtime.node_id:
+        if signal.kind == SIGNAL_EXISTS:
+            reply = new_signal(runtime, SIGNAL_EXISTS_REPLY, target)
+            reply.value = signal.value
+            reply.tag = is_alive(runtime, target, environment)
+            deliver(runtime, reply, signal.sender, ANY_ENVIRONMENT, NULL)
+            free_signal(runtime, signal)
+            return 1
+        if signal.kind == SIGNAL_EXISTS_REPLY:
+            signal.kind = SIGNAL_RESULT
+            # `value` is the result of a wait, `tag` tells which one.
+            signal.value, signal.tag = signal.tag, signal.value
+        answer = post(runtime, target, environment, signal)
+        if answer == 0:
+            answer_for_dead(runtime, signal, target, EXIT_NO_PROCESS)
+            free_signal(runtime, signal)
+        return answer
+    answer = queue_signal(runtime, signal, target, environment)
+    if answer == 0:
+        answer_for_dead(runtime, signal, target, EXIT_NO_CONNECTION)
+    elif answer == 2 and sender != NULL and signal.kind == SIGNAL_MESSAGE:
+        sender.blocked_node = <int>(target >> NODE_SHIFT)
+    free_signal(runtime, signal)
+    return answer
+
+
+cdef void tell(Runtime* runtime, int kind, int64_t sender, int64_t target, int64_t value) noexcept nogil:
+    """Deliver a signal that carries no more than a number."""
+    cdef Signal* signal = new_signal(runtime, kind, sender)
+    signal.value = value
+    deliver(runtime, signal, target, ANY_ENVIRONMENT, NULL)
+
+
+cdef int kind_of(int field) noexcept nogil:
+    if field == 1:
+        return SIGNAL_MESSAGE
+    if field == 2:
+        return SIGNAL_LINK
+    if field == 3:
+        return SIGNAL_UNLINK
+    if field == 4:
+        return SIGNAL_LINK_DEATH
+    if field == 5:
+        return SIGNAL_MONITOR
+    if field == 6:
+        return SIGNAL_STOP_MONITORING
+    if field == 7:
+        return SIGNAL_PROCESS_DEATH
+    if field == 8:
+        return SIGNAL_KILL
+    if field == 9:
+        return SIGNAL_EXISTS
+    return SIGNAL_EXISTS_REPLY
+
+
+cdef int deliver_wire(Runtime* runtime, Peer* peer, Wire* wire) noexcept nogil:
+    """0 when the envelope is not one this peer may send."""
+    cdef Signal* signal
+    cdef uint64_t environment = ANY_ENVIRONMENT
+    if wire.sender >> NODE_SHIFT != <uint64_t>peer.node_id or wire.target >> NODE_SHIFT != <uint64_t>runtime.node_id:
+        return 0
+    signal = new_signal(runtime, kind_of(wire.field), <int64_t>wire.sender)
+    if wire.field == 1 or wire.field == 2 or wire.field == 5 or wire.field == 8 or wire.field == 9:
+        environment = wire.environment
+    signal.tag = wire.tag
+    if wire.field == 1 and wire.size > 0:
+        if not reserve(signal, wire.size) or not append(signal, <const char*>wire.data, wire.size):
+            free_signal(runtime, signal)
+            return 0
+    elif wire.field == 4 or wire.field == 7:
+        signal.exit = <uint8_t>(wire.number if wire.number <= EXIT_NO_CONNECTION else EXIT_FAILURE)
+    elif wire.field == 2 or wire.field >= 9:
+        signal.value = <int64_t>wire.number
+        if wire.field == 10:
+            signal.tag = wire.flag != 0
+    deliver(runtime, signal, <int64_t>wire.target, environment, NULL)
+    return 1
+
+
+cdef int deliver_frame(Runtime* runtime, Peer* peer, const uint8_t* data, size_t size, vector[pair[size_t, size_t]]* for_python) noexcept nogil:
+    """Deliver the envelopes of a Frame in order; 0 at the first malformed one.
+
+    `for_python` gets offset and size of each envelope that is not the core's.
+    """
+    cdef const uint8_t* position = data
+    cdef const uint8_t* end = data + size
+    cdef const uint8_t* bytes = NULL
+    cdef uint64_t field, number
+    cdef int wire_type
+    cdef Wire wire
+    cdef pair[size_t, size_t] extent
+    cdef int64_t envelopes = 0
+    cdef int good = 1
+    while good and position < end:
+        good = next_field(&position, end, &field, &wire_type, &number, &bytes)
+        if not good or field != 1:
+            continue
+        good = wire_type == 2 and decode(bytes, number, &wire)
+        if not good:
+            continue
+        envelopes += 1
+        if 1 <= wire.field <= 10:
+            good = deliver_wire(runtime, peer, &wire)
+        elif wire.field >= FIRST_PYTHON_FIELD:
+            extent.first = <size_t>(bytes - data)
+            extent.second = number
+            for_python.push_back(extent)
+    pthread_mutex_lock(&peer.lock)
+    peer.frames_in += 1
+    peer.envelopes_in += envelopes
+    peer.bytes_in += <int64_t>size
+    pthread_mutex_unlock(&peer.lock)
+    return good
+
+
+cdef void take_peer_down(Runtime* runtime, int node_id) noexcept nogil:
+    """Declare a node down: each link and monitor across fires once."""
+    cdef vector[int64_t] told
+    cdef size_t index
+    if take_down(runtime, node_id, &told):
+        for index in range(told.size()):
+            tell(runtime, SIGNAL_NODE_DOWN, 0, told[index], node_id)

@@ -1,0 +1,319 @@
+"""Runs a process for one turn: instantiate, call, resume, park, preempt, end.
+
+Everything here happens on a scheduler thread's own stack, never on a fiber:
+host functions only note what a guest waits for, the work is done after the
+fiber was left.
+"""
+
+from libc.stdio cimport snprintf
+from libc.stdlib cimport free, malloc
+from libc.string cimport memcpy, strlen
+
+from luna.scheduler._clock cimport set_timer
+from luna.scheduler._delivery cimport deliver, tell
+from luna.scheduler._events cimport abandon_request, emit
+from luna.scheduler._output cimport release_output_env, write_stderr, write_stdout
+from luna.scheduler._peers cimport block
+from luna.scheduler._platform cimport *
+from luna.scheduler._process cimport bury, drain, end, free_process, link_to
+from luna.scheduler._runqueue cimport requeue_preempted
+from luna.scheduler._signals cimport new_signal, retain_output, set_text
+from luna.scheduler._types cimport *
+
+cdef uint64_t FUEL_PER_UNIT = 100_000
+cdef uint64_t FUEL_MAX = 0x7FFFFFFFFFFFFFFF
+cdef uint64_t ANY_ENVIRONMENT = 0xFFFFFFFFFFFFFFFF
+
+
+# -- wasi --------------------------------------------------------------------------
+
+cdef int give_wasi(Process* process) noexcept nogil:
+    """Set up the process's own WASI context; 0 with a reason noted when it cannot be."""
+    cdef wasi_config_t* wasi = wasi_config_new()
+    cdef Config* config = process.config
+    cdef vector[const char*] names
+    cdef vector[const char*] values
+    cdef size_t index
+    cdef char text[512]
+    cdef wasmtime_error_t* error
+    for index in range(config.arguments.size()):
+        names.push_back(config.arguments[index].c_str())
+    wasi_config_set_argv(wasi, names.size(), names.data())
+    names.clear()
+    for index in range(config.variables.size()):
+        names.push_back(config.variables[index].first.c_str())
+        values.push_back(config.variables[index].second.c_str())
+    wasi_config_set_env(wasi, names.size(), names.data(), values.data())
+    for index in range(config.preopens.size()):
+        if not wasi_config_preopen_dir(
+            wasi, config.preopens[index].second.c_str(), config.preopens[index].first.c_str(), True
+        ):
+            snprintf(text, sizeof(text), b"the directory %s cannot be opened on this node",
+                     config.preopens[index].second.c_str())
+            end(process, EXIT_FAILURE, 1, text)
+            wasi_config_delete(wasi)
+            return 0
+    if process.output.mode == OUTPUT_INHERIT and process.parent == 0:
+        wasi_config_inherit_stdin(wasi)
+    retain_output(process.output)
+    wasi_config_set_stdout_custom(wasi, write_stdout, process.output, release_output_env)
+    retain_output(process.output)
+    wasi_config_set_stderr_custom(wasi, write_stderr, process.output, release_output_env)
+    error = wasmtime_context_set_wasi(process.context, wasi)
+    if error != NULL:
+        end_with_error(process, error)
+        return 0
+    return 1
+
+
+# -- how a call ended ----------------------------------------------------------------
+
+cdef void end_with_text(Process* process, wasm_byte_vec_t* message) noexcept nogil:
+    cdef char* text = <char*>malloc(message.size + 1)
+    memcpy(text, message.data, message.size)
+    text[message.size] = 0
+    end(process, EXIT_FAILURE, 1, text)
+    free(text)
+
+
+cdef void end_with_error(Process* process, wasmtime_error_t* error) noexcept nogil:
+    """Note how the process failed, or exited; consumes the error."""
+    cdef wasm_byte_vec_t message
+    cdef int status = 0
+    cdef char text[64]
+    if wasmtime_error_exit_status(error, &status):
+        if status == 0:
+            end(process, EXIT_NORMAL, 0, b"exited with code 0")
+        else:
+            snprintf(text, sizeof(text), b"exited with code %d", status)
+            end(process, EXIT_FAILURE, status, text)
+    else:
+        wasmtime_error_message(error, &message)
+        end_with_text(process, &message)
+        wasm_byte_vec_delete(&message)
+    wasmtime_error_delete(error)
+
+
+cdef void end_with_trap(Process* process, wasm_trap_t* trap) noexcept nogil:
+    cdef wasm_byte_vec_t message
+    cdef uint8_t code = 255
+    if wasmtime_trap_code(trap, &code) and code == LUNA_TRAP_OUT_OF_FUEL:
+        end(process, EXIT_FAILURE, 1, b"trap: all fuel consumed: the compute limit is reached")
+    else:
+        wasm_trap_message(trap, &message)
+        if message.size > 0 and message.data[message.size - 1] == 0:
+            message.size -= 1
+            end_with_text(process, &message)
+            message.size += 1
+        else:
+            end_with_text(process, &message)
+        wasm_byte_vec_delete(&message)
+    wasm_trap_delete(trap)
+
+
+cdef void drop_future(Process* process) noexcept nogil:
+    """Deleting a pending future unwinds its fiber: this is how a process is stopped."""
+    if process.future != NULL:
+        wasmtime_call_future_delete(process.future)
+        process.future = NULL
+        luna_add64(&process.runtime.counters[COUNT_FUTURES], -1)
+
+
+cdef void take_failure(Process* process) noexcept nogil:
+    cdef wasm_trap_t* trap = process.trap
+    cdef wasmtime_error_t* error = process.error
+    process.trap = NULL
+    process.error = NULL
+    if trap != NULL:
+        end_with_trap(process, trap)
+    if error != NULL:
+        end_with_error(process, error)
+
+
+# -- birth ---------------------------------------------------------------------------
+
+cdef void begin(Process* process) noexcept nogil:
+    """Make the store and start to instantiate, or wait for code that counts fuel."""
+    cdef Module* module = process.module
+    cdef Config* config = process.config
+    cdef wasm_engine_t* engine = module.engine
+    cdef wasmtime_instance_pre_t* code = module.code
+    cdef uint64_t fuel
+    if config.max_fuel != 0:
+        engine = module.fuel_engine
+        code = <wasmtime_instance_pre_t*>luna_load_ptr(<void**>&module.fuel_code)
+        if code == NULL:
+            process.wait = WAIT_CODE
+            emit(process.runtime, EVENT_CODE, process.pid, module.id, 0, NULL, NULL)
+            return
+    process.store = wasmtime_store_new(engine, process, NULL)
+    luna_add64(&process.runtime.counters[COUNT_STORES], 1)
+    process.context = wasmtime_store_context(process.store)
+    wasmtime_store_limiter(
+        process.store,
+        <int64_t>config.max_memory if config.max_memory < FUEL_MAX else -1,
+        TABLE_ELEMENTS_MAX - 1, 1, 1, 1,
+    )
+    wasmtime_context_epoch_deadline_async_yield_and_update(process.context, 1)
+    wasmtime_context_set_epoch_deadline(process.context, 1)
+    if config.max_fuel != 0:
+        fuel = config.max_fuel
+        fuel = FUEL_MAX if fuel > FUEL_MAX // FUEL_PER_UNIT else fuel * FUEL_PER_UNIT
+        process.error = wasmtime_context_set_fuel(process.context, fuel)
+    if process.error != NULL:
+        take_failure(process)
+        return
+    if module.uses_wasi and not give_wasi(process):
+        return
+    process.future = wasmtime_instance_pre_instantiate_async(
+        code, process.context, &process.instance, &process.trap, &process.error
+    )
+    luna_add64(&process.runtime.counters[COUNT_FUTURES], 1)
+    process.phase = PHASE_INSTANTIATING
+
+
+cdef void report_spawn(Process* process, const char* error) noexcept nogil:
+    """Tell whoever spawned this process that it lives, or why it does not."""
+    cdef Runtime* runtime = process.runtime
+    cdef Signal* answer
+    cdef int64_t pid = process.pid if error == NULL else 0
+    if process.spawn_token != 0:
+        emit(runtime, EVENT_SPAWNED, process.spawn_token, pid, 0, NULL, error)
+        return
+    answer = new_signal(runtime, SIGNAL_SPAWNED, process.pid)
+    answer.value = pid
+    answer.tag = process.parent_wait
+    if error != NULL:
+        set_text(answer, error)
+    if deliver(runtime, answer, process.parent, process.environment, NULL) == 0:
+        process.wait = WAIT_NONE  # no parent will tell it to start
+
+
+cdef void be_born(Process* process) noexcept nogil:
+    """Instantiated: link, tell the parent, and wait until it has gone on.
+
+    A child that ran before its parent's spawn returned could end before the
+    parent's next call; programs rely on being first.
+    """
+    cdef Runtime* runtime = process.runtime
+    cdef Signal* link
+    process.phase = PHASE_READY
+    if process.link_parent:
+        # Into the parent's signals first: it must know the link before any death.
+        link = new_signal(runtime, SIGNAL_LINK, process.pid)
+        link.value = process.link_tag
+        link_to(process, process.parent, process.link_tag, 0)
+        deliver(runtime, link, process.parent, process.environment, NULL)
+    if process.spawn_token == 0:
+        process.wait = WAIT_START
+    report_spawn(process, NULL)
+
+
+cdef void call_entry(Process* process) noexcept nogil:
+    cdef wasmtime_extern_t export
+    cdef char text[512]
+    if not wasmtime_instance_export_get(
+        process.context, &process.instance, process.entry, strlen(process.entry), &export
+    ) or export.kind != LUNA_EXTERN_FUNC:
+        snprintf(text, sizeof(text), b"the module exports no function %.400s", process.entry)
+        end(process, EXIT_FAILURE, 1, text)
+        return
+    process.function = export.of.func
+    wasmtime_context_set_epoch_deadline(process.context, 1)
+    process.future = wasmtime_func_call_async(
+        process.context, &process.function, process.params, process.param_count,
+        NULL, 0, &process.trap, &process.error,
+    )
+    luna_add64(&process.runtime.counters[COUNT_FUTURES], 1)
+    process.phase = PHASE_CALLING
+
+
+# -- one turn --------------------------------------------------------------------------
+
+cdef void finish_step(Process* process) noexcept nogil:
+    """The future is done: go on to the next phase, or end."""
+    drop_future(process)
+    take_failure(process)
+    if process.exit_kind >= 0:
+        return
+    if process.phase == PHASE_INSTANTIATING:
+        be_born(process)
+    else:
+        end(process, EXIT_NORMAL, 0, b"returned")
+
+
+cdef void destroy(Process* process) noexcept nogil:
+    """Free a process nobody runs or reaches any more."""
+    drop_future(process)
+    free_process(process)
+
+
+cdef void conclude(Process* process) noexcept nogil:
+    """The end: tell everyone, then free."""
+    cdef Runtime* runtime = process.runtime
+    if process.request != NULL:
+        emit(runtime, EVENT_CANCELLED, process.request.id, 0, 0, NULL, NULL)
+        abandon_request(process)
+    if process.phase <= PHASE_INSTANTIATING:
+        report_spawn(process, process.exit_text)
+    bury(process)
+    if (process.watched and process.phase > PHASE_INSTANTIATING) or process.output.size > 0:
+        retain_output(process.output)
+        emit(
+            runtime, EVENT_EXITED, process.pid, process.exit_kind, process.exit_code,
+            process.output, process.exit_text,
+        )
+    destroy(process)
+
+
+cdef int step(Worker* worker, Process* process) noexcept nogil:
+    """Run the guest until it lets go; 1 when the process may be looked at again."""
+    cdef int done
+    if process.phase == PHASE_NEW:
+        begin(process)
+        return 1
+    if process.phase == PHASE_READY:
+        call_entry(process)
+        if process.exit_kind >= 0:
+            return 1
+    done = wasmtime_call_future_poll(process.future)
+    if process.newborn:
+        tell(process.runtime, SIGNAL_START, process.pid, process.newborn, 0)
+        process.newborn = 0
+    if done:
+        finish_step(process)
+        return 1
+    if process.has_memory:
+        luna_store64(&process.memory_bytes, <int64_t>wasmtime_memory_data_size(process.context, &process.memory))
+    if process.exit_kind >= 0 or process.wait != WAIT_NONE:
+        return 1
+    luna_add64(&process.runtime.counters[TOTAL_PREEMPTED], 1)
+    if process.blocked_node:
+        if block(process.runtime, process.blocked_node, process.pid):
+            process.wait = WAIT_ROOM
+            return 1
+        process.blocked_node = 0
+    luna_store(&process.state, STATE_QUEUED)
+    requeue_preempted(worker, process)
+    return 0
+
+
+cdef void run(Worker* worker, Process* process) noexcept nogil:
+    """One turn of a process taken from a run queue."""
+    luna_store(&process.state, STATE_RUNNING)
+    while True:
+        drain(process)
+        if process.exit_kind >= 0:
+            conclude(process)
+            return
+        if process.wait <= WAIT_DONE:
+            if not step(worker, process):
+                return
+            continue
+        if process.has_timer and process.timer.index < 0:
+            if not set_timer(process.runtime, &process.timer, process.timer.deadline_ns):
+                end(process, EXIT_FAILURE, 1, b"no memory for its timer")
+                continue
+        if luna_cas(&process.state, STATE_RUNNING, STATE_WAITING):
+            return
+        luna_store(&process.state, STATE_RUNNING)

@@ -1,0 +1,64 @@
+# Limits of the native core, each with its unit and its reason.
+
+cdef enum:
+    # bytes; what wasm may use of a fiber. The 512 KiB of wasmtime's default,
+    # which programs written for Lunatic were run with.
+    WASM_STACK_BYTES = 512 * 1024
+    # bytes; one fiber. The rest above is room for host functions: a slab stack
+    # has no guard page, and WASI calls and trap reports run on it. Virtual
+    # memory only: a parked process has touched one or two pages of it.
+    FIBER_STACK_BYTES = 768 * 1024
+    # stacks in one mapping of the slab: 768 MiB of address space
+    SLAB_STACKS = 1024
+    # stacks kept with their pages after use; others give their pages back
+    WARM_STACKS = 512
+
+    # processes; more would need more memory mappings and ids than were measured
+    PROCESSES_MAX = 4_000_000
+    # bytes of messages waiting in one mailbox before its owner is killed: a
+    # process that never receives must not take the node's memory with it
+    MAILBOX_BYTES_MAX = 1024 * 1024 * 1024
+    # messages in a mailbox from which on a sender gives up its time slice, so
+    # that a flooded receiver on the same node gets to run
+    MAILBOX_CROWDED = 8192
+    # bytes of one message
+    MESSAGE_BYTES_MAX = 256 * 1024 * 1024
+    # bytes of one message to another node: it has to fit a frame
+    REMOTE_MESSAGE_BYTES_MAX = 48 * 1024 * 1024
+    # bytes reserved ahead on a guest's word alone (its capacity hint)
+    CAPACITY_HINT_MAX = 64 * 1024
+    # bytes stored inside a message without a second allocation
+    MESSAGE_INLINE_BYTES = 64
+    # resources in one message
+    MESSAGE_RESOURCES_MAX = 4096
+    # tags one receive may wait for
+    RECEIVE_TAGS_MAX = 65536
+    # wasm parameters of an entry function
+    ENTRY_PARAMS_MAX = 128
+    # bytes of an entry function's name
+    ENTRY_NAME_MAX = 4096
+    # nested lunatic::trap::catch calls; each holds a fiber of its own
+    CATCH_DEPTH_MAX = 64
+    # entries of each resource table of a process: configs, modules, timers, errors
+    RESOURCES_MAX = 1_000_000
+    # elements of a wasm table, as in Lunatic
+    TABLE_ELEMENTS_MAX = 100_000
+    # bytes kept of what one process wrote; LOG_BUFFER_BYTES of luna.proto.limits
+    OUTPUT_BYTES_MAX = 256 * 1024
+    # bytes of an error or exit text
+    TEXT_MAX = 4096
+
+    # bytes queued for one peer from which on senders are suspended, and the
+    # level at which they go on
+    PEER_HIGH_WATER = 8 * 1024 * 1024
+    PEER_LOW_WATER = 2 * 1024 * 1024
+    # poll_oneoff subscriptions of one call
+    POLL_SUBSCRIPTIONS_MAX = 1024
+
+    # nanoseconds between epochs: the time slice of a process. Erlang's slices
+    # are of this size; shorter ones cost yields, longer ones latency.
+    EPOCH_NS = 1_000_000
+    # epochs woken processes may keep preempted ones from running
+    STARVATION_EPOCHS = 2
+    # picks between two looks at the shared queue
+    INJECTOR_INTERVAL = 61

@@ -1,0 +1,14 @@
+from libc.stdint cimport int32_t, uint8_t
+from luna.scheduler._types cimport *
+
+cdef struct Row:
+    int32_t index
+    int32_t parameter_count
+    uint8_t parameters[REQUEST_ARGS_MAX]   # wasm value kinds
+    uint8_t result_kind
+    char name[128]                         # namespace::name
+
+cdef class Linker:
+    cdef wasmtime_linker_t* linker
+    cdef Row* rows
+    cdef void define(self, str namespace, str name, str parameters, str result, size_t address, bint suspends, Row* row) except *

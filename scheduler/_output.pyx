@@ -1,0 +1,146 @@
+"""What guests print: a bounded log per process, or the node's own streams.
+
+A process started from outside leads a group: what its local descendants print
+goes into its log as well as into their own, as with the group leader of an
+Erlang process. The oldest text is given up when a log is full.
+"""
+
+from libc.stddef cimport ptrdiff_t
+from libc.stdlib cimport calloc, realloc
+from libc.string cimport memcpy, memmove
+
+from luna.scheduler._events cimport emit
+from luna.scheduler._platform cimport *
+from luna.scheduler._signals cimport release_output, retain_output
+from luna.scheduler._types cimport *
+
+cdef extern from "<errno.h>" nogil:
+    int errno
+    int EINTR
+    int EAGAIN
+cdef extern from "<poll.h>" nogil:
+    struct pollfd:
+        int fd
+        short events
+        short revents
+    int POLLOUT
+    int poll(pollfd*, unsigned long, int)
+
+cdef enum:
+    RECORD_HEADER = 5
+
+
+cdef Output* new_output(Runtime* runtime, int64_t pid, int mode, Output* leader) noexcept nogil:
+    cdef Output* output = <Output*>calloc(1, sizeof(Output))
+    output.references = 1
+    output.runtime = runtime
+    output.pid = pid
+    output.mode = mode
+    output.leader = leader
+    if leader != NULL:
+        retain_output(leader)
+    pthread_mutex_init(&output.lock, NULL)
+    luna_add64(&runtime.counters[COUNT_OUTPUTS], 1)
+    return output
+
+
+cdef void release_output_env(void* env) noexcept nogil:
+    release_output(<Output*>env)
+
+
+cdef void close_output(Output* output) noexcept nogil:
+    """Its process has ended; readers stop at the end of the log."""
+    cdef int watched
+    pthread_mutex_lock(&output.lock)
+    output.closed = 1
+    watched = output.watched
+    output.watched = 0
+    pthread_mutex_unlock(&output.lock)
+    if watched:
+        emit(output.runtime, EVENT_OUTPUT, output.pid, 0, 0, NULL, NULL)
+
+
+cdef inline uint32_t record_size(Output* output, size_t position) noexcept nogil:
+    cdef uint32_t size
+    memcpy(&size, output.data + position + 1, 4)
+    return size
+
+
+cdef int make_room(Output* output, size_t needed) noexcept nogil:
+    cdef size_t position = 0
+    cdef size_t capacity
+    cdef char* grown
+    if output.size + needed > OUTPUT_BYTES_MAX:
+        while position < output.size and output.size - position + needed > OUTPUT_BYTES_MAX // 2:
+            output.dropped += record_size(output, position)
+            position += RECORD_HEADER + record_size(output, position)
+        memmove(output.data, output.data + position, output.size - position)
+        output.size -= position
+        output.start += <int64_t>position
+    if output.size + needed > output.capacity:
+        capacity = output.capacity * 2 if output.capacity else 256
+        while capacity < output.size + needed:
+            capacity *= 2
+        grown = <char*>realloc(output.data, capacity)
+        if grown == NULL:
+            return 0
+        output.data = grown
+        output.capacity = capacity
+    return 1
+
+
+cdef void record(Output* output, int stream, const unsigned char* data, size_t size) noexcept nogil:
+    cdef uint32_t length
+    cdef int watched = 0
+    pthread_mutex_lock(&output.lock)
+    if size > OUTPUT_BYTES_MAX // 2 - RECORD_HEADER:
+        output.dropped += <int64_t>(size - (OUTPUT_BYTES_MAX // 2 - RECORD_HEADER))
+        data += size - (OUTPUT_BYTES_MAX // 2 - RECORD_HEADER)
+        size = OUTPUT_BYTES_MAX // 2 - RECORD_HEADER
+    if make_room(output, RECORD_HEADER + size):
+        length = <uint32_t>size
+        output.data[output.size] = <char>stream
+        memcpy(output.data + output.size + 1, &length, 4)
+        memcpy(output.data + output.size + RECORD_HEADER, data, size)
+        output.size += RECORD_HEADER + size
+        watched = output.watched
+        output.watched = 0
+    pthread_mutex_unlock(&output.lock)
+    if watched:
+        emit(output.runtime, EVENT_OUTPUT, output.pid, 0, 0, NULL, NULL)
+
+
+cdef void write_through(int fd, const unsigned char* data, size_t size) noexcept nogil:
+    cdef ssize_t written
+    cdef pollfd poller
+    while size > 0:
+        written = write(fd, data, size)
+        if written >= 0:
+            data += written
+            size -= <size_t>written
+        elif errno == EAGAIN:
+            poller.fd = fd
+            poller.events = <short>POLLOUT
+            poll(&poller, 1, -1)
+        elif errno != EINTR:
+            return  # the reader is gone; a guest that prints is not to blame
+
+
+cdef ptrdiff_t write_output(Output* output, int stream, const unsigned char* data, size_t size) noexcept nogil:
+    if size == 0:
+        return 0
+    if output.mode == OUTPUT_INHERIT:
+        write_through(stream, data, size)
+        return <ptrdiff_t>size
+    record(output, stream, data, size)
+    if output.leader != NULL:
+        record(output.leader, stream, data, size)
+    return <ptrdiff_t>size
+
+
+cdef ptrdiff_t write_stdout(void* env, const unsigned char* data, size_t size) noexcept nogil:
+    return write_output(<Output*>env, 1, data, size)
+
+
+cdef ptrdiff_t write_stderr(void* env, const unsigned char* data, size_t size) noexcept nogil:
+    return write_output(<Output*>env, 2, data, size)

@@ -1,0 +1,14 @@
+from libc.stdint cimport int64_t, uint64_t
+from luna.scheduler._types cimport *
+
+cdef Process* new_process(Runtime* runtime, Module* module, Config* config, uint64_t environment, Output* output, const char* entry, size_t entry_size) noexcept nogil
+cdef int launch(Process* process) noexcept nogil
+cdef void drain(Process* process) noexcept nogil
+cdef void end_wait(Process* process, int64_t result) noexcept nogil
+cdef void end(Process* process, int kind, int code, const char* text) noexcept nogil
+cdef void take_as_scratch(Process* process, Signal* signal) noexcept nogil
+cdef void bury(Process* process) noexcept nogil
+cdef void free_process(Process* process) noexcept nogil
+cdef void link_to(Process* process, int64_t peer, int64_t theirs, int64_t mine) noexcept nogil
+cdef void watch(Process* process, int64_t target, uint64_t environment) noexcept nogil
+cdef int bind_to_node(Process* process, int64_t peer) noexcept nogil

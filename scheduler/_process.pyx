@@ -1,0 +1,438 @@
+"""A process from birth to death, as seen by the thread that runs it.
+
+Owns what a Process holds: its signals in order of arrival, its links and
+monitors, its resources. Three doors lead out of the tables of links and
+monitors: this process ended (`bury`), the other one ended, or the other one's
+node is gone (`handle`). Executing wasm is `_execution`'s part.
+"""
+
+from cython.operator cimport dereference as deref, preincrement
+from libc.stdlib cimport calloc, free
+from libc.string cimport memcpy, strlen
+
+from luna.scheduler._clock cimport cancel_timer, release_timer
+from luna.scheduler._delivery cimport deliver, tell
+from luna.scheduler._events cimport abandon_request, emit
+from luna.scheduler._output cimport close_output
+from luna.scheduler._peers cimport bind, unbind
+from luna.scheduler._platform cimport *
+from luna.scheduler._runqueue cimport wake
+from luna.scheduler._signals cimport *
+from luna.scheduler._table cimport insert, lock_process, remove, take_inbox, unlock_process
+from luna.scheduler._types cimport *
+
+cdef uint64_t ANY_ENVIRONMENT = 0xFFFFFFFFFFFFFFFF
+cdef int64_t TIMED_OUT = 9027
+
+
+cdef Process* new_process(Runtime* runtime, Module* module, Config* config, uint64_t environment, Output* output, const char* entry, size_t entry_size) noexcept nogil:
+    """A process that is nowhere yet; takes over the reference to `output`.
+
+    NULL when the node holds as many processes as it may.
+    """
+    cdef Process* process
+    if luna_add64(&runtime.counters[COUNT_PROCESSES], 1) > runtime.processes_max:
+        luna_add64(&runtime.counters[COUNT_PROCESSES], -1)
+        release_output(output)
+        return NULL
+    process = <Process*>calloc(1, sizeof(Process))
+    process.runtime = runtime
+    process.state = STATE_WAITING
+    process.pid = runtime.node_id << NODE_SHIFT | luna_add64(&runtime.next_serial, 1)
+    process.environment = environment
+    process.born_ns = luna_now_ns()
+    retain_config(config)
+    process.config = config
+    retain_module(module)
+    process.module = module
+    process.output = output
+    process.entry = copy_text(entry, entry_size)
+    process.die_when_link_dies = 1
+    process.exit_kind = -1
+    process.timer.index = -1
+    process.timer.kind = TIMER_PROCESS
+    process.timer.owner = process
+    luna_add64(&runtime.counters[TOTAL_SPAWNED], 1)
+    return process
+
+
+cdef int launch(Process* process) noexcept nogil:
+    """Enter a new process in the table and let it run; 0 when there is no memory."""
+    cdef int64_t pid = process.pid
+    cdef Runtime* runtime = process.runtime
+    if not insert(runtime, process):
+        return 0
+    if lock_process(runtime, pid) != NULL:
+        wake(runtime, process)
+        unlock_process(runtime, pid)
+    return 1
+
+
+# -- waiting -------------------------------------------------------------------
+
+cdef void end_wait(Process* process, int64_t result) noexcept nogil:
+    """What the process waited for is there."""
+    process.wait = WAIT_DONE
+    process.wait_result = result
+    process.wait_sequence += 1
+    if process.has_timer:
+        process.has_timer = 0
+        if process.timer.index >= 0 or luna_load(&process.timer_fired):
+            cancel_timer(process.runtime, &process.timer)
+            luna_store(&process.timer_fired, 0)
+    if process.wait_tags != NULL:
+        free(process.wait_tags)
+        process.wait_tags = NULL
+
+
+cdef void end(Process* process, int kind, int code, const char* text) noexcept nogil:
+    """Mark the process as ended; the first reason counts."""
+    if process.exit_kind >= 0:
+        return
+    process.exit_kind = kind
+    process.exit_code = code
+    process.exit_text = copy_text(text, strlen(text))
+
+
+cdef void take_as_scratch(Process* process, Signal* signal) noexcept nogil:
+    free_signal(process.runtime, process.scratch)
+    process.scratch = signal
+
+
+cdef int matches(Process* process, Signal* signal) noexcept nogil:
+    cdef uint32_t index
+    if process.wait == WAIT_REPLY:
+        return signal.tag != 0 and signal.tag == process.wait_tag
+    if process.wait != WAIT_RECEIVE:
+        return 0
+    if process.wait_tag_count == 0:
+        return 1
+    if signal.tag != 0:
+        for index in range(process.wait_tag_count):
+            if process.wait_tags[index] == signal.tag:
+                return 1
+    return 0
+
+
+cdef void arrive(Process* process, Signal* signal) noexcept nogil:
+    """A message for the guest: what it waits for, or one for the mailbox."""
+    cdef int kind = signal.kind
+    if matches(process, signal):
+        kind = 0 if process.wait == WAIT_REPLY else kind
+        take_as_scratch(process, signal)
+        end_wait(process, kind)
+        return
+    push(&process.mailbox, signal)
+    if process.mailbox.bytes > MAILBOX_BYTES_MAX:
+        end(process, EXIT_FAILURE, 1, b"its mailbox grew beyond 1 GiB: it must receive what it is sent")
+
+
+# -- links and monitors ----------------------------------------------------------
+
+cdef int bind_to_node(Process* process, int64_t peer) noexcept nogil:
+    """Be told when the node of a remote peer goes down; 0 if it is down."""
+    cdef int node_id = <int>(peer >> NODE_SHIFT)
+    cdef size_t index
+    if node_id == process.runtime.node_id:
+        return 1
+    if process.bound_nodes == NULL:
+        process.bound_nodes = new vector[int]()
+    for index in range(process.bound_nodes.size()):
+        if process.bound_nodes.at(index) == node_id:
+            return 1
+    if not bind(process.runtime, node_id, process.pid):
+        return 0
+    process.bound_nodes.push_back(node_id)
+    return 1
+
+
+cdef void link_to(Process* process, int64_t peer, int64_t theirs, int64_t mine) noexcept nogil:
+    """Record a link: each side learns the other's death with its own tag."""
+    cdef LinkTags tags
+    tags.theirs = theirs
+    tags.mine = mine
+    if process.links == NULL:
+        process.links = new unordered_map[int64_t, LinkTags]()
+    deref(process.links)[peer] = tags
+    if not bind_to_node(process, peer):
+        link_died(process, peer, mine, EXIT_NO_CONNECTION)
+
+
+cdef void link_died(Process* process, int64_t peer, int64_t tag, int exit) noexcept nogil:
+    cdef Signal* message
+    if process.links == NULL or process.links.erase(peer) == 0:
+        return
+    if exit == EXIT_NORMAL:
+        return
+    if process.die_when_link_dies:
+        end(process, EXIT_LINK_DIED, 1, b"a linked process died")
+        return
+    message = new_signal(process.runtime, SIGNAL_LINK_DIED, peer)
+    message.tag = tag
+    message.exit = <uint8_t>exit
+    arrive(process, message)
+
+
+cdef void watch(Process* process, int64_t target, uint64_t environment) noexcept nogil:
+    """Monitor a process: exactly one ProcessDied will come, unless it is taken back."""
+    if process.watching == NULL:
+        process.watching = new unordered_set[int64_t]()
+    process.watching.insert(target)
+    if not bind_to_node(process, target):
+        watched_died(process, target, EXIT_NO_CONNECTION)
+        return
+    deliver(process.runtime, new_signal(process.runtime, SIGNAL_MONITOR, process.pid), target, environment, NULL)
+
+
+cdef void watched_died(Process* process, int64_t target, int exit) noexcept nogil:
+    cdef Signal* message
+    if process.watching == NULL or process.watching.erase(target) == 0:
+        return
+    message = new_signal(process.runtime, SIGNAL_PROCESS_DIED, target)
+    message.exit = <uint8_t>exit
+    arrive(process, message)
+
+
+cdef void node_down(Process* process, int node_id) noexcept nogil:
+    cdef vector[pair[int64_t, int64_t]] links
+    cdef vector[int64_t] watching
+    cdef unordered_map[int64_t, LinkTags].iterator link
+    cdef unordered_set[int64_t].iterator each
+    cdef size_t index
+    if process.bound_nodes != NULL:
+        for index in range(process.bound_nodes.size()):
+            if process.bound_nodes.at(index) == node_id:
+                process.bound_nodes.erase(process.bound_nodes.begin() + <ptrdiff_t>index)
+                break
+    if process.links != NULL:
+        link = process.links.begin()
+        while link != process.links.end():
+            if deref(link).first >> NODE_SHIFT == node_id:
+                links.push_back(pair[int64_t, int64_t](deref(link).first, deref(link).second.mine))
+            preincrement(link)
+        for index in range(links.size()):
+            link_died(process, links[index].first, links[index].second, EXIT_NO_CONNECTION)
+    if process.watching != NULL:
+        each = process.watching.begin()
+        while each != process.watching.end():
+            if deref(each) >> NODE_SHIFT == node_id:
+                watching.push_back(deref(each))
+            preincrement(each)
+        for index in range(watching.size()):
+            watched_died(process, watching[index], EXIT_NO_CONNECTION)
+    if process.watchers != NULL:
+        watching.clear()
+        each = process.watchers.begin()
+        while each != process.watchers.end():
+            if deref(each) >> NODE_SHIFT == node_id:
+                watching.push_back(deref(each))
+            preincrement(each)
+        for index in range(watching.size()):
+            process.watchers.erase(watching[index])
+    if process.wait == WAIT_ROOM and process.blocked_node == node_id:
+        process.blocked_node = 0
+        process.wait = WAIT_NONE
+    elif process.wait == WAIT_RESULT and process.request == NULL and process.wait_tag == node_id:
+        end_wait(process, 0)  # `exists` on a node that is gone
+
+
+# -- signals ---------------------------------------------------------------------
+
+cdef void spawned(Process* process, Signal* signal) noexcept nogil:
+    """Answer to this process's spawn: the child's pid, or the text of an error."""
+    if process.wait != WAIT_SPAWN or signal.tag != process.wait_sequence:
+        return
+    if signal.value != 0:
+        process.newborn = signal.value
+        process.wait_value = <uint64_t>signal.value
+        end_wait(process, 0)
+    else:
+        process.wait_value = table_add(&process.errors, copy_text(signal.data, strlen(signal.data)))
+        end_wait(process, 1)
+
+
+cdef void handle(Process* process, Signal* signal) noexcept nogil:
+    """Act on one signal and consume it."""
+    cdef Runtime* runtime = process.runtime
+    if signal.kind <= SIGNAL_PROCESS_DIED:
+        arrive(process, signal)
+        return
+    if signal.kind == SIGNAL_KILL:
+        end(process, EXIT_KILLED, 1, b"killed")
+    elif signal.kind == SIGNAL_LINK:
+        link_to(process, signal.sender, signal.tag, signal.value)
+    elif signal.kind == SIGNAL_UNLINK:
+        if process.links != NULL:
+            process.links.erase(signal.sender)
+    elif signal.kind == SIGNAL_LINK_DEATH:
+        link_died(process, signal.sender, signal.tag, signal.exit)
+    elif signal.kind == SIGNAL_MONITOR:
+        if process.watchers == NULL:
+            process.watchers = new unordered_set[int64_t]()
+        if bind_to_node(process, signal.sender):
+            process.watchers.insert(signal.sender)
+    elif signal.kind == SIGNAL_STOP_MONITORING:
+        if process.watchers != NULL:
+            process.watchers.erase(signal.sender)
+    elif signal.kind == SIGNAL_PROCESS_DEATH:
+        watched_died(process, signal.sender, signal.exit)
+    elif signal.kind == SIGNAL_DIE_WHEN_LINK_DIES:
+        process.die_when_link_dies = signal.value != 0
+    elif signal.kind == SIGNAL_SPAWNED:
+        spawned(process, signal)
+    elif signal.kind == SIGNAL_START:
+        if process.wait == WAIT_START:
+            process.wait = WAIT_NONE
+    elif signal.kind == SIGNAL_CODE:
+        if process.wait == WAIT_CODE:
+            process.wait = WAIT_NONE
+            if signal.size > 0:
+                end(process, EXIT_FAILURE, 1, signal.data)
+    elif signal.kind == SIGNAL_RESULT:
+        if process.wait == WAIT_RESULT and signal.tag == process.wait_sequence:
+            abandon_request(process)
+            if signal.size > 0:
+                process.wait_trap = copy_text(signal.data, strlen(signal.data))
+            end_wait(process, signal.value)
+    elif signal.kind == SIGNAL_NODE_DOWN:
+        node_down(process, <int>signal.value)
+    elif signal.kind == SIGNAL_ROOM:
+        if process.wait == WAIT_ROOM:
+            process.blocked_node = 0
+            process.wait = WAIT_NONE
+    free_signal(runtime, signal)
+
+
+cdef void drain(Process* process) noexcept nogil:
+    """Act on everything that has arrived, in order."""
+    cdef Signal* signal = take_inbox(process)
+    cdef Signal* following
+    while signal != NULL:
+        following = signal.next
+        handle(process, signal)
+        signal = following
+    if luna_load(&process.timer_fired):
+        luna_store(&process.timer_fired, 0)
+        if process.has_timer and process.wait > WAIT_DONE:
+            end_wait(process, 0 if process.wait == WAIT_SLEEP else TIMED_OUT)
+
+
+# -- death -------------------------------------------------------------------------
+
+cdef void refuse(Process* process, Signal* signal) noexcept nogil:
+    """A signal that came after the end: nobody may be left waiting for an answer."""
+    cdef Signal* answer
+    cdef Runtime* runtime = process.runtime
+    if signal.kind == SIGNAL_LINK and signal.sender != process.pid:
+        answer = new_signal(runtime, SIGNAL_LINK_DEATH, process.pid)
+        answer.tag = signal.tag
+        answer.exit = EXIT_NO_PROCESS
+        deliver(runtime, answer, signal.sender, ANY_ENVIRONMENT, NULL)
+    elif signal.kind == SIGNAL_MONITOR:
+        answer = new_signal(runtime, SIGNAL_PROCESS_DEATH, process.pid)
+        answer.exit = EXIT_NO_PROCESS
+        deliver(runtime, answer, signal.sender, ANY_ENVIRONMENT, NULL)
+    elif signal.kind == SIGNAL_SPAWNED and signal.value != 0:
+        tell(runtime, SIGNAL_START, process.pid, signal.value, 0)
+    free_signal(runtime, signal)
+
+
+cdef void bury(Process* process) noexcept nogil:
+    """Take an ended process out of the table and tell everyone concerned."""
+    cdef Runtime* runtime = process.runtime
+    cdef Signal* signal
+    cdef Signal* following
+    cdef unordered_map[int64_t, LinkTags].iterator link
+    cdef unordered_set[int64_t].iterator each
+    cdef size_t index
+    remove(runtime, process)
+    if process.newborn:
+        tell(runtime, SIGNAL_START, process.pid, process.newborn, 0)
+        process.newborn = 0
+    signal = take_inbox(process)
+    while signal != NULL:
+        following = signal.next
+        refuse(process, signal)
+        signal = following
+    if process.links != NULL:
+        link = process.links.begin()
+        while link != process.links.end():
+            signal = new_signal(runtime, SIGNAL_LINK_DEATH, process.pid)
+            signal.tag = deref(link).second.theirs
+            signal.exit = <uint8_t>process.exit_kind
+            deliver(runtime, signal, deref(link).first, ANY_ENVIRONMENT, NULL)
+            preincrement(link)
+    if process.watchers != NULL:
+        each = process.watchers.begin()
+        while each != process.watchers.end():
+            signal = new_signal(runtime, SIGNAL_PROCESS_DEATH, process.pid)
+            signal.exit = <uint8_t>process.exit_kind
+            deliver(runtime, signal, deref(each), ANY_ENVIRONMENT, NULL)
+            preincrement(each)
+    if process.bound_nodes != NULL:
+        for index in range(process.bound_nodes.size()):
+            unbind(runtime, process.bound_nodes.at(index), process.pid)
+    luna_add64(&runtime.counters[TOTAL_EXITED], 1)
+
+
+cdef void free_tables(Process* process) noexcept nogil:
+    cdef size_t index
+    for index in range(process.errors.count):
+        free(process.errors.values[index])
+    table_free(&process.errors)
+    for index in range(process.configs.count):
+        if process.configs.values[index] != NULL:
+            release_config(process.runtime, <Config*>process.configs.values[index])
+    table_free(&process.configs)
+    for index in range(process.modules.count):
+        if process.modules.values[index] != NULL:
+            release_module(<Module*>process.modules.values[index])
+    table_free(&process.modules)
+    for index in range(process.timers.count):
+        if process.timers.values[index] != NULL:
+            release_timer(<Timer*>process.timers.values[index])
+    table_free(&process.timers)
+
+
+cdef void free_process(Process* process) noexcept nogil:
+    """Free an ended process. Its future must be gone, its store goes here."""
+    cdef Runtime* runtime = process.runtime
+    cdef Signal* signal
+    cdef Signal* following
+    if process.timer.index >= 0:
+        cancel_timer(runtime, &process.timer)
+    abandon_request(process)
+    if process.store != NULL:
+        wasmtime_store_delete(process.store)
+        luna_add64(&runtime.counters[COUNT_STORES], -1)
+    if process.trap != NULL:
+        wasm_trap_delete(process.trap)
+    if process.error != NULL:
+        wasmtime_error_delete(process.error)
+    signal = take_inbox(process)
+    while signal != NULL:
+        following = signal.next
+        free_signal(runtime, signal)
+        signal = following
+    clear(runtime, &process.mailbox)
+    free_signal(runtime, process.scratch)
+    free_tables(process)
+    if process.links != NULL:
+        del process.links
+    if process.watchers != NULL:
+        del process.watchers
+    if process.watching != NULL:
+        del process.watching
+    if process.bound_nodes != NULL:
+        del process.bound_nodes
+    close_output(process.output)
+    release_output(process.output)
+    release_config(runtime, process.config)
+    release_module(process.module)
+    free(process.params)
+    free(process.entry)
+    free(process.exit_text)
+    free(process.wait_tags)
+    free(process.wait_trap)
+    free(process)
+    luna_add64(&runtime.counters[COUNT_PROCESSES], -1)

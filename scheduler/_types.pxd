@@ -1,0 +1,401 @@
+# The structs of the core and who may touch them. Declarations only.
+#
+# A Process belongs to the scheduler thread that runs it (state RUNNING). Other
+# threads reach it through the process table, under its shard's lock, and then
+# touch only what is marked shared here: `inbox` and `state`. Python reads the
+# memory of a process that is parked in a request, under the request's lock.
+
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
+from libcpp.string cimport string
+from libcpp.unordered_map cimport unordered_map
+from libcpp.unordered_set cimport unordered_set
+from libcpp.utility cimport pair
+from libcpp.vector cimport vector
+
+from luna.scheduler._limits cimport *
+from luna.scheduler._platform cimport pthread_cond_t, pthread_mutex_t, pthread_t
+from luna.scheduler._wasmtime cimport *
+
+cdef enum:
+    NODE_SHIFT = 40
+    SHARDS = 256
+    ENGINES_MAX = 8
+    REQUEST_ARGS_MAX = 12
+
+cdef enum:
+    # What a guest can receive; the numbers are the result codes of `receive`.
+    SIGNAL_MESSAGE = 0
+    SIGNAL_LINK_DIED = 1
+    SIGNAL_PROCESS_DIED = 2
+    # What the process itself handles.
+    SIGNAL_KILL
+    SIGNAL_LINK
+    SIGNAL_UNLINK
+    SIGNAL_LINK_DEATH          # a linked process ended; `exit` tells how
+    SIGNAL_MONITOR
+    SIGNAL_STOP_MONITORING
+    SIGNAL_PROCESS_DEATH       # a monitored process ended
+    SIGNAL_DIE_WHEN_LINK_DIES
+    SIGNAL_SPAWNED             # answer to a spawn: value = pid, or text = error
+    SIGNAL_START               # the parent has run on: the child may
+    SIGNAL_CODE                # compiled code for a compute limit is there, or text = error
+    SIGNAL_RESULT              # answer to a request or to `exists`
+    SIGNAL_NODE_DOWN           # value = node id
+    SIGNAL_ROOM                # a peer's queue has room again
+    # Between nodes only; never in an inbox.
+    SIGNAL_EXISTS              # value = reference
+    SIGNAL_EXISTS_REPLY        # value = reference, tag = alive
+
+cdef enum:            # numbers of luna.v1.ExitKind
+    EXIT_NORMAL = 0
+    EXIT_FAILURE = 1
+    EXIT_KILLED = 2
+    EXIT_LINK_DIED = 3
+    EXIT_NO_PROCESS = 4
+    EXIT_NO_CONNECTION = 5
+
+cdef enum:
+    STATE_WAITING = 0
+    STATE_QUEUED = 1
+    STATE_RUNNING = 2
+    STATE_NOTIFIED = 3         # running, and woken meanwhile
+
+cdef enum:
+    PHASE_NEW = 0
+    PHASE_INSTANTIATING = 1
+    PHASE_READY = 2            # instantiated, not yet called
+    PHASE_CALLING = 3
+
+cdef enum:
+    WAIT_NONE = 0
+    WAIT_DONE                  # what was waited for is there; the guest may go on
+    WAIT_RECEIVE
+    WAIT_REPLY                 # a message with one tag, later than now
+    WAIT_SLEEP
+    WAIT_SPAWN
+    WAIT_RESULT                # of a request or of a remote `exists`
+    WAIT_START
+    WAIT_CODE
+    WAIT_ROOM
+
+cdef enum:
+    RESOURCE_TAKEN = 0
+    RESOURCE_MODULE = 1
+
+cdef enum:
+    OUTPUT_BUFFER = 0
+    OUTPUT_INHERIT = 1
+
+cdef enum:
+    COUNT_STORES = 0
+    COUNT_FUTURES
+    COUNT_STACKS
+    COUNT_SIGNALS
+    COUNT_PROCESSES
+    COUNT_CONFIGS
+    COUNT_MODULES
+    COUNT_OUTPUTS
+    COUNT_REQUESTS
+    COUNT_TIMERS
+    # from here on: totals that only grow
+    TOTAL_SPAWNED
+    TOTAL_EXITED
+    TOTAL_SENT
+    TOTAL_SENT_REMOTE
+    TOTAL_PREEMPTED
+    TOTAL_STOLEN
+    COUNTERS
+
+cdef struct Resource:
+    uint8_t kind
+    void* pointer
+
+# A signal in flight, or a message in a mailbox, or a scratch message.
+cdef struct Signal:
+    Signal* next
+    uint8_t kind
+    uint8_t exit
+    int64_t sender
+    int64_t tag                # 0: none
+    int64_t value              # LINK: tag for its receiver when the sender dies
+    char* data                 # `inline_data`, or its own allocation
+    size_t size
+    size_t capacity
+    size_t offset              # read position
+    Resource* resources
+    uint32_t resource_count
+    char inline_data[MESSAGE_INLINE_BYTES]
+
+cdef struct Mailbox:
+    Signal* first
+    Signal* last
+    int64_t count              # read by others, relaxed
+    int64_t bytes
+
+# Ids from 0, growing, never used again; removed entries leave holes that are squeezed out.
+cdef struct IdTable:
+    uint64_t next_id
+    uint64_t* ids
+    void** values
+    size_t count
+    size_t capacity
+    size_t removed
+
+cdef struct TimerNode:
+    int64_t deadline_ns
+    int64_t index              # in the heap; -1: not in it
+    int32_t kind
+    void* owner
+
+cdef enum:
+    TIMER_PROCESS = 0          # ends the owner's wait
+    TIMER_SEND = 1             # delivers a Timer's message
+
+cdef cppclass Config:
+    int references
+    uint64_t max_memory
+    uint64_t max_fuel
+    int can_compile
+    int can_create_configs
+    int can_spawn
+    vector[pair[string, string]] preopens      # guest name, host path
+    vector[string] arguments
+    vector[pair[string, string]] variables
+
+cdef struct Module:
+    int references
+    Runtime* runtime
+    uint8_t sha256[32]
+    int64_t id
+    int uses_wasi
+    wasm_engine_t* engine
+    wasm_engine_t* fuel_engine
+    wasmtime_instance_pre_t* code
+    wasmtime_instance_pre_t* fuel_code     # compiled with a fuel counter; NULL until asked for
+
+cdef struct Output:
+    int references
+    Runtime* runtime
+    Output* leader             # NULL: is its own
+    int64_t pid
+    int mode
+    pthread_mutex_t lock
+    char* data                 # records: stream (1 byte), length (4 bytes), bytes
+    size_t size
+    size_t capacity
+    int64_t start              # stream offset of data[0]
+    int64_t dropped            # bytes of text given up to the bound
+    int watched                # Python wants an event at the next write
+    int closed                 # its process has ended
+
+cdef struct Request:
+    int references
+    pthread_mutex_t lock
+    Process* process           # NULL once the process is gone
+    Runtime* runtime
+    int64_t id
+    int64_t pid
+    uint64_t environment
+    int32_t row                # index in the host-call table
+    int32_t arg_count
+    int64_t args[REQUEST_ARGS_MAX]
+
+cdef struct CatchFrame:
+    CatchFrame* outer
+    Process* process
+    wasmtime_call_future_t* future
+    wasmtime_func_t function
+    wasmtime_val_t args[2]
+    wasmtime_val_t result[1]
+    wasm_trap_t* trap
+    wasmtime_error_t* error
+    wasmtime_val_t* results_out
+
+cdef struct Timer:
+    TimerNode node
+    int references
+    Runtime* runtime
+    int64_t target
+    uint64_t environment
+    Signal* signal
+
+cdef struct LinkTags:
+    int64_t theirs             # what the peer gets when this process dies
+    int64_t mine               # what this process gets when the peer dies
+
+cdef struct Process:
+    # shared
+    void* inbox                # Signal*, newest first
+    int state                  # RunState
+    int timer_fired
+    Process* queue_next        # owned by the queue it is in
+    # fixed at birth
+    Runtime* runtime
+    int64_t pid
+    int64_t parent
+    uint64_t environment
+    int64_t born_ns
+    Config* config
+    Module* module
+    Output* output
+    char* entry
+    int64_t spawn_token        # Python's, 0: a guest spawned it
+    int watched                # Python wants to know how it ends
+    int link_parent
+    int64_t link_tag
+    int64_t parent_wait        # the parent's wait_sequence when it spawned
+    wasmtime_val_t* params
+    uint32_t param_count
+    # owned by the thread that runs it
+    int phase
+    wasmtime_store_t* store
+    wasmtime_context_t* context
+    wasmtime_instance_t instance
+    wasmtime_memory_t memory
+    int has_memory
+    wasmtime_func_t function
+    wasmtime_call_future_t* future
+    wasm_trap_t* trap
+    wasmtime_error_t* error
+    CatchFrame* catching
+    int catch_depth
+    Mailbox mailbox
+    Signal* scratch
+    unordered_map[int64_t, LinkTags]* links
+    unordered_set[int64_t]* watchers
+    unordered_set[int64_t]* watching
+    vector[int]* bound_nodes                   # peers whose end must be told to this process
+    int die_when_link_dies
+    int exit_kind              # -1: alive
+    int exit_code
+    char* exit_text
+    int64_t newborn            # child to be started when this one next lets go
+    int blocked_node           # peer whose queue it overfilled
+    IdTable errors
+    IdTable configs
+    IdTable modules
+    IdTable timers
+    # what it waits for
+    int wait
+    int has_timer
+    TimerNode timer
+    int64_t wait_sequence      # tells answers to this wait from late ones
+    int64_t wait_tag
+    int64_t* wait_tags
+    uint32_t wait_tag_count
+    int64_t wait_result
+    int wait_writes            # store `wait_value` at `wait_out` before returning
+    uint32_t wait_out
+    uint64_t wait_value
+    char* wait_trap            # trap with this text
+    wasmtime_val_t* wait_results
+    size_t wait_result_count
+    wasm_trap_t** wait_trap_out
+    Request* request
+    int64_t memory_bytes       # last seen, for people; relaxed
+
+cdef struct Queue:
+    Process* first
+    Process* last
+    int64_t count
+
+cdef struct Worker:
+    Runtime* runtime
+    int index
+    pthread_t thread
+    pthread_mutex_t lock       # the four below
+    Queue woken
+    Queue preempted
+    Process* next              # woken last by what runs here now; runs next
+    int64_t next_since         # epoch
+    int64_t preempted_since    # epoch a preempted process last ran, owner only
+    uint32_t picks
+    uint32_t random
+    pthread_cond_t wake
+    int parked
+    int waking
+
+cdef struct Shard:
+    pthread_mutex_t lock
+    Process** slots
+    size_t capacity            # power of two
+    size_t count
+
+cdef enum:
+    EVENT_REQUEST = 0          # request
+    EVENT_CANCELLED = 1        # request id: its process died
+    EVENT_SPAWNED = 2          # token, pid, text (error)
+    EVENT_EXITED = 3           # pid, exit kind, code, text
+    EVENT_OUTPUT = 4           # pid of the output's owner
+    EVENT_CODE = 5             # pid wants fuel-counting code for module
+
+cdef struct Event:
+    Event* next
+    uint8_t kind
+    int64_t a
+    int64_t b
+    int64_t c
+    void* pointer
+    char* text
+
+cdef struct Peer:
+    Peer* next
+    Runtime* runtime
+    int node_id
+    pthread_mutex_t lock
+    int down
+    int signalled
+    char* data                 # encoded envelopes, ready to be a frame
+    size_t start
+    size_t size
+    size_t capacity
+    vector[uint32_t]* lengths  # of the envelopes in data, from `head`
+    size_t head
+    unordered_set[int64_t]* bound     # local processes with links or monitors across
+    vector[int64_t]* blocked          # local processes waiting for room
+    int64_t frames_in
+    int64_t frames_out
+    int64_t envelopes_in
+    int64_t envelopes_out
+    int64_t bytes_in
+    int64_t bytes_out
+
+cdef struct Runtime:
+    int64_t node_id
+    int worker_count
+    Worker* workers
+    int stopping
+    int started
+    int64_t processes_max
+    int pressure               # no memory for new processes
+    int64_t next_serial
+    Shard shards[SHARDS]
+    # run queues
+    Queue injector
+    pthread_mutex_t injector_lock
+    int queued                 # processes in any queue but `next` slots
+    pthread_mutex_t park_lock
+    int idle
+    # clock
+    pthread_t clock_thread
+    pthread_mutex_t clock_lock     # the heap and the three below
+    pthread_cond_t clock_cond
+    int clock_sleeping
+    int64_t clock_deadline_ns
+    TimerNode** heap
+    int64_t heap_count
+    int64_t heap_capacity
+    int64_t epoch
+    wasm_engine_t* engines[ENGINES_MAX]
+    int engine_count
+    # to Python
+    pthread_mutex_t event_lock
+    Event* first_event
+    Event* last_event
+    int event_fd
+    int64_t next_request
+    # to other nodes
+    pthread_mutex_t peers_lock
+    Peer* peers
+    int outgoing_fd
+    int64_t counters[COUNTERS]

@@ -1,0 +1,3 @@
+from luna.scheduler._types cimport *
+
+cdef void* run_worker(void* argument) noexcept nogil

@@ -1,0 +1,103 @@
+"""What a process is spawned with: its rights and limits, and the parameters of its entry."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Literal, Self, final
+
+from luna.proto.errors import InvalidError
+
+__all__ = ["Param", "ProcessConfig"]
+
+MAX_MEMORY_BYTES = 0xFFFF_FFFF
+"""Bytes: the default of Lunatic's `create_config`, 65 535 wasm pages."""
+V128_BYTES = 16
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class ProcessConfig:
+    """What a process may do and use; fixed when it is spawned.
+
+    The defaults are those of a guest's `create_config`: no rights at all.
+    """
+
+    max_memory_bytes: int = MAX_MEMORY_BYTES
+    max_fuel: int = 0
+    """Units of 100 000 instructions; 0: no limit."""
+    can_compile_modules: bool = False
+    can_create_configs: bool = False
+    can_spawn_processes: bool = False
+    preopens: tuple[tuple[str, str], ...] = ()
+    """(guest name, host path) of each directory it may open files in."""
+    arguments: tuple[str, ...] = ()
+    environment_variables: tuple[tuple[str, str], ...] = ()
+
+    @classmethod
+    def program(
+        cls,
+        *,
+        preopens: Iterable[tuple[str, str]] = (),
+        arguments: Iterable[str] = (),
+        environment_variables: Iterable[tuple[str, str]] = (),
+        max_memory_bytes: int = MAX_MEMORY_BYTES,
+        max_fuel: int = 0,
+    ) -> Self:
+        """The config of a program started from outside: it may spawn, compile and make configs."""
+        return cls(
+            max_memory_bytes=max_memory_bytes,
+            max_fuel=max_fuel,
+            can_compile_modules=True,
+            can_create_configs=True,
+            can_spawn_processes=True,
+            preopens=tuple(preopens),
+            arguments=tuple(arguments),
+            environment_variables=tuple(environment_variables),
+        )
+
+
+    def within(self, parent: Self) -> Self:
+        """This config cut to what its parent has: a child never gets more."""
+        fuel = [units for units in (self.max_fuel, parent.max_fuel) if units]
+        return replace(
+            self,
+            max_memory_bytes=min(self.max_memory_bytes, parent.max_memory_bytes),
+            max_fuel=min(fuel, default=0),
+            can_compile_modules=self.can_compile_modules and parent.can_compile_modules,
+            can_create_configs=self.can_create_configs and parent.can_create_configs,
+            can_spawn_processes=self.can_spawn_processes and parent.can_spawn_processes,
+        )
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Param:
+    """One parameter of an entry function."""
+
+    kind: Literal["i32", "i64", "v128"]
+    data: bytes
+    """16 bytes, little endian; a narrow value is in the first ones."""
+
+    @classmethod
+    def i32(cls, value: int) -> Self:
+        """A 32-bit integer, signed or unsigned. Raises InvalidError if it does not fit."""
+        return cls("i32", _little_endian(value, 32))
+
+    @classmethod
+    def i64(cls, value: int) -> Self:
+        """A 64-bit integer, signed or unsigned. Raises InvalidError if it does not fit."""
+        return cls("i64", _little_endian(value, 64))
+
+    @classmethod
+    def v128(cls, data: bytes) -> Self:
+        """A vector of exactly 16 bytes. Raises InvalidError otherwise."""
+        if len(data) != V128_BYTES:
+            raise InvalidError(f"a v128 is 16 bytes, not {len(data)}")
+        return cls("v128", bytes(data))
+
+
+def _little_endian(value: int, bits: int) -> bytes:
+    if not -(1 << bits - 1) <= value < 1 << bits:
+        raise InvalidError(f"{value} does not fit an i{bits}")
+    return (value & (1 << bits) - 1).to_bytes(V128_BYTES, "little")

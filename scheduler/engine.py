@@ -1,0 +1,112 @@
+"""wasmtime engines, one per way a module's memory and compute are kept.
+
+Memory: each process has its own linear memory without reserved address space
+or guard pages, so that a million of them fit the kernel's limit of mappings.
+Modules with data worth sharing use copy-on-write images of it (two mappings a
+process, no copying at spawn); others are copied (no mapping at all). Compute:
+only modules spawned with a compute limit are compiled to count fuel, because
+counting slows all code. Engines are made when first needed.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from dataclasses import dataclass
+from typing import Final, final
+
+import wasmtime
+from wasmtime import _bindings as wasmtime_c
+
+from luna.scheduler import hostcalls
+from luna.scheduler._core import Core, prepare_config
+from luna.scheduler._linker import Linker
+
+__all__ = ["Engine", "EngineMode", "Engines", "mode_for"]
+
+COPY_ON_WRITE_BYTES: Final = 16 * 1024
+"""bytes of data segments from which on copy-on-write is cheaper than copying at spawn."""
+
+WASM_STACK_BYTES: Final = 512 * 1024
+"""bytes of stack wasm may use; WASM_STACK_BYTES of `_limits.pxd`."""
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class EngineMode:
+    """How an engine keeps memory and whether its code counts fuel."""
+
+    copy_on_write: bool
+    fuel: bool
+
+    @property
+    def name(self) -> str:
+        """Short text for file names."""
+        return ("cow" if self.copy_on_write else "copy") + ("-fuel" if self.fuel else "")
+
+
+def mode_for(data_bytes: int, *, fuel: bool) -> EngineMode:
+    """The mode a module with that many bytes of data segments is compiled for."""
+    return EngineMode(copy_on_write=data_bytes >= COPY_ON_WRITE_BYTES, fuel=fuel)
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """One wasmtime engine and the linker that defines every host call in it."""
+
+    mode: EngineMode
+    engine: wasmtime.Engine
+    linker: Linker
+
+    @property
+    def address(self) -> int:
+        """Of the wasm_engine_t."""
+        return address_of(self.engine.ptr())
+
+
+@final
+class Engines:
+    """The engines of one runtime; they live as long as it does."""
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+        self._engines: dict[EngineMode, Engine] = {}
+
+    def get(self, mode: EngineMode) -> Engine:
+        """The engine of that mode, made now if it is the first use."""
+        engine = self._engines.get(mode)
+        if engine is None:
+            made = wasmtime.Engine(_configuration(mode))
+            rows = [
+                (row.namespace, row.name, row.params, row.result, row.index, row.suspends, row.where.value)
+                for row in hostcalls.HOST_CALLS
+            ]
+            engine = Engine(mode, made, Linker(address_of(made.ptr()), rows))
+            self._core.add_engine(engine.address)
+            self._engines[mode] = engine
+        return engine
+
+
+def address_of(pointer: object) -> int:
+    """The address in a ctypes pointer."""
+    address = ctypes.cast(pointer, ctypes.c_void_p).value  # type: ignore[arg-type]
+    if address is None:
+        raise ValueError("a null pointer has no object")
+    return address
+
+
+def _configuration(mode: EngineMode) -> wasmtime.Config:
+    config = wasmtime.Config()
+    config.epoch_interruption = True
+    config.consume_fuel = mode.fuel
+    config.max_wasm_stack = WASM_STACK_BYTES
+    config.wasm_multi_memory = True
+    config.wasm_threads = False
+    pointer = config.ptr()
+    # The Python class does not offer these.
+    wasmtime_c.wasmtime_config_memory_reservation_set(pointer, 0)
+    wasmtime_c.wasmtime_config_memory_guard_size_set(pointer, 0)
+    wasmtime_c.wasmtime_config_memory_reservation_for_growth_set(pointer, 0)
+    wasmtime_c.wasmtime_config_memory_init_cow_set(pointer, mode.copy_on_write)
+    prepare_config(address_of(pointer))
+    return config

@@ -1,0 +1,67 @@
+"""Reading what a process prints."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from typing import final
+
+import trio
+
+from luna.proto.errors import WouldBlockError
+from luna.scheduler._core import NativeOutput
+
+__all__ = ["LogChunk", "LogReader"]
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class LogChunk:
+    """A piece of output, at least a byte."""
+
+    stream: int
+    """1 stdout, 2 stderr."""
+    data: bytes
+    dropped: int
+    """bytes lost to the bound of the buffer since the chunk before."""
+
+
+@final
+class LogReader:
+    """Reads a process's output from its beginning. For one task."""
+
+    def __init__(self, output: NativeOutput, waiting: set[trio.Event]) -> None:
+        self._output = output
+        self._waiting = waiting
+        self._position = 0
+        self._dropped = 0
+        self._chunks: deque[LogChunk] = deque()
+        self._closed = False
+
+    def receive_nowait(self) -> LogChunk:
+        """The next chunk. Raises WouldBlockError when there is none yet, trio.EndOfChannel at the end."""
+        if not self._chunks and not self._closed:
+            records, self._position, dropped, self._closed = self._output.read(self._position)
+            lost, self._dropped = dropped - self._dropped, dropped
+            for stream, data in records:
+                self._chunks.append(LogChunk(stream, data, lost))
+                lost = 0
+        if self._chunks:
+            return self._chunks.popleft()
+        if self._closed:
+            raise trio.EndOfChannel
+        raise WouldBlockError("nothing printed yet")
+
+    async def receive(self) -> LogChunk:
+        """The next chunk, when there is one. Raises trio.EndOfChannel when the process is dead."""
+        await trio.lowlevel.checkpoint()
+        while True:
+            # Before the look, so that an event between it and the wait is not lost.
+            written = trio.Event()
+            self._waiting.add(written)
+            try:
+                return self.receive_nowait()
+            except WouldBlockError:
+                await written.wait()
+            finally:
+                self._waiting.discard(written)

@@ -1,0 +1,284 @@
+"""From the bytes of a file to code that processes run.
+
+Compiles each module once per content and engine mode, keeps the machine code
+in a folder for the next start, and explains what is wrong with a module that
+cannot be linked. Knows nothing of processes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Final, final
+
+import structlog
+import trio
+import wasmtime
+
+from luna.proto.errors import InvalidError
+from luna.proto.limits import MAX_MODULE_BYTES
+from luna.scheduler import hostcalls
+from luna.scheduler._core import Core, NativeModule
+from luna.scheduler.engine import Engine, Engines, address_of, mode_for
+
+__all__ = ["FunctionType", "Module", "Modules", "data_segment_bytes", "module_id"]
+
+WASM_MAGIC: Final = b"\0asm"
+DATA_SECTION: Final = 11
+MODULES_KEPT: Final = 256
+"""compiled modules kept for processes that do not run yet, the least used ones dropped first."""
+COMPILATIONS_AT_ONCE: Final = 2
+"""threads; each compilation uses all cores already, more would only cost memory."""
+
+_log = structlog.get_logger("luna.modules")
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class FunctionType:
+    """Parameter and result types of an exported function, as wasm spells them."""
+
+    parameters: tuple[str, ...]
+    results: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"({', '.join(self.parameters)}) -> ({', '.join(self.results)})"
+
+
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class Module:
+    """A compiled module; immutable."""
+
+    sha256: bytes
+    name: str
+    source: bytes
+    """the wasm bytes, which are what other nodes are sent."""
+    exports: Mapping[str, FunctionType]
+    native: NativeModule
+
+    @property
+    def id(self) -> int:
+        """The number guests know it by: the same on every node."""
+        return module_id(self.sha256)
+
+
+def module_id(sha256: bytes) -> int:
+    """A module's id for guests: the first 8 bytes of its SHA-256, made a positive i64."""
+    return int.from_bytes(sha256[:8], "big") & 0x7FFF_FFFF_FFFF_FFFF
+
+
+@final
+class Modules:
+    """The modules of one runtime. Its methods are for one trio thread."""
+
+    def __init__(self, core: Core, engines: Engines, cache: Path | None) -> None:
+        self._core = core
+        self._engines = engines
+        self._cache = cache
+        self._kept: OrderedDict[bytes, Module] = OrderedDict()
+        self._by_id: dict[int, bytes] = {}
+        self._busy: dict[bytes, trio.Event] = {}
+        self._limiter = trio.CapacityLimiter(COMPILATIONS_AT_ONCE)
+
+    def find(self, sha256: bytes) -> Module | None:
+        """A module that was loaded, None if it was not or has been dropped since."""
+        module = self._kept.get(sha256)
+        if module is not None:
+            self._kept.move_to_end(sha256)
+        return module
+
+    def find_by_id(self, id_: int) -> Module | None:
+        """The same by the number that guests use."""
+        sha256 = self._by_id.get(id_)
+        return None if sha256 is None else self.find(sha256)
+
+    async def load(self, data: bytes, name: str) -> Module:
+        """Compile and link a `.wasm` or `.wat` file's content, or find it compiled.
+
+        However many ask for one module at once, it is compiled once. Raises
+        InvalidError, saying what is wrong with it.
+        """
+        source = _binary(data, name)
+        sha256 = hashlib.sha256(source).digest()
+        while True:
+            module = self.find(sha256)
+            if module is not None:
+                await trio.lowlevel.checkpoint()
+                return module
+            busy = self._busy.get(sha256)
+            if busy is None:
+                break
+            await busy.wait()
+        done = self._busy[sha256] = trio.Event()
+        try:
+            engine = self._engines.get(mode_for(data_segment_bytes(source), fuel=False))
+            compiled = await trio.to_thread.run_sync(
+                self._compile, engine, source, sha256, name, limiter=self._limiter
+            )
+            module = self._link(engine, compiled, source, sha256, name)
+            self._keep(module)
+            return module
+        finally:
+            del self._busy[sha256]
+            done.set()
+
+    async def provide_fuel_code(self, module: Module) -> None:
+        """Compile a module to count fuel as well. Raises InvalidError if that fails."""
+        if module.native.has_fuel_code:
+            await trio.lowlevel.checkpoint()
+            return
+        engine = self._engines.get(mode_for(data_segment_bytes(module.source), fuel=True))
+        compiled = await trio.to_thread.run_sync(
+            self._compile, engine, module.source, module.sha256, module.name, limiter=self._limiter
+        )
+        module.native.set_fuel_code(engine.linker.instance_pre(address_of(compiled.ptr())))
+
+    def _keep(self, module: Module) -> None:
+        self._kept[module.sha256] = module
+        self._by_id[module.id] = module.sha256
+        while len(self._kept) > MODULES_KEPT:
+            dropped, _ = self._kept.popitem(last=False)
+            self._by_id.pop(module_id(dropped), None)
+
+    def _link(
+        self, engine: Engine, compiled: wasmtime.Module, source: bytes, sha256: bytes, name: str
+    ) -> Module:
+        uses_wasi = _check_imports(compiled, name)
+        fuel_engine = self._engines.get(mode_for(data_segment_bytes(source), fuel=True))
+        try:
+            code = engine.linker.instance_pre(address_of(compiled.ptr()))
+        except ValueError as error:
+            raise InvalidError(f"{name} cannot be linked: {error}") from None
+        native = self._core.module(
+            sha256, module_id(sha256), uses_wasi, engine.address, fuel_engine.address, code, engine.linker
+        )
+        return Module(sha256, name, source, MappingProxyType(_exports(compiled)), native)
+
+    def _compile(self, engine: Engine, source: bytes, sha256: bytes, name: str) -> wasmtime.Module:
+        """Runs in a worker thread; compiling does not hold the GIL."""
+        path = None
+        if self._cache is not None:
+            path = self._cache / f"{sha256.hex()}-{engine.mode.name}-{wasmtime.__version__}.cwasm"
+            try:
+                return wasmtime.Module.deserialize_file(engine.engine, str(path))
+            except (wasmtime.WasmtimeError, OSError):
+                pass  # not there yet, or of another build of wasmtime: made anew
+        try:
+            compiled = wasmtime.Module(engine.engine, source)
+        except wasmtime.WasmtimeError as error:
+            raise InvalidError(f"{name} is not a valid WebAssembly module: {error}") from None
+        if path is not None:
+            _store(path, bytes(compiled.serialize()))
+        return compiled
+
+
+def data_segment_bytes(source: bytes) -> int:
+    """Bytes of a wasm binary's data section; 0 when there is none or the binary is cut short.
+
+    Source: WebAssembly core specification 1.0, section 5.5.2 (sections).
+    """
+    position = 8
+    while position < len(source):
+        section = source[position]
+        size = shift = 0
+        while True:
+            position += 1
+            if position >= len(source) or shift > 28:
+                return 0
+            size |= (source[position] & 0x7F) << shift
+            shift += 7
+            if source[position] < 0x80:
+                break
+        position += 1
+        if section == DATA_SECTION:
+            return size
+        position += size
+    return 0
+
+
+def _binary(data: bytes, name: str) -> bytes:
+    if len(data) > MAX_MODULE_BYTES:
+        raise InvalidError(f"{name} has {len(data)} bytes; a module may have at most {MAX_MODULE_BYTES}")
+    if data.startswith(WASM_MAGIC):
+        return data
+    if not data:
+        raise InvalidError(f"{name} is empty")
+    try:
+        text = data.decode()
+        if not text.lstrip().startswith(("(", ";")):
+            raise InvalidError(
+                f"{name} is not WebAssembly: it starts neither with \\0asm nor with text format",
+                hint="compile your program to wasm32-wasi first",
+            )
+        return bytes(wasmtime.wat2wasm(text))
+    except UnicodeDecodeError:
+        raise InvalidError(
+            f"{name} is not WebAssembly: it does not start with \\0asm",
+            hint="compile your program to wasm32-wasi first",
+        ) from None
+    except wasmtime.WasmtimeError as error:
+        raise InvalidError(f"{name} is not valid WebAssembly text: {error}") from None
+
+
+def _check_imports(compiled: wasmtime.Module, name: str) -> bool:
+    """Whether the module uses WASI. Raises InvalidError naming every import that cannot be linked."""
+    wrong = []
+    uses_wasi = False
+    for item in compiled.imports:
+        label = f"{item.module}::{item.name}"
+        if not isinstance(item.type, wasmtime.FuncType):
+            wrong.append(f"{label} is not a function, and only functions can be imported")
+            continue
+        row = hostcalls.find(item.module, item.name or "")
+        if row is None:
+            known = item.module in hostcalls.namespaces()
+            wrong.append(
+                f"{label} is unknown" if known else f"{label} is unknown: there is no namespace {item.module}"
+            )
+            continue
+        letters = {"i32": "i", "i64": "I", "f64": "f"}
+        found = (
+            "".join(letters.get(str(kind), "?") for kind in item.type.params),
+            "".join(letters.get(str(kind), "?") for kind in item.type.results),
+        )
+        if found != (row.params, row.result):
+            wrong.append(f"{label} is imported as {_type_of(item.type)}, but it is {row.type}")
+        uses_wasi = uses_wasi or item.module == hostcalls.WASI_NAMESPACE
+    if wrong:
+        raise InvalidError(f"{name} cannot be linked: {'; '.join(wrong)}")
+    return uses_wasi
+
+
+def _type_of(kind: wasmtime.FuncType) -> FunctionType:
+    return FunctionType(tuple(map(str, kind.params)), tuple(map(str, kind.results)))
+
+
+def _exports(compiled: wasmtime.Module) -> dict[str, FunctionType]:
+    return {
+        item.name or "": _type_of(item.type)
+        for item in compiled.exports
+        if isinstance(item.type, wasmtime.FuncType)
+    }
+
+
+def _store(path: Path, code: bytes) -> None:
+    """Write machine code for the next start; failing to is no reason not to run it now."""
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor, temporary = tempfile.mkstemp(dir=path.parent)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(code)
+            os.replace(temporary, path)
+        except OSError:
+            os.unlink(temporary)
+            raise
+    except OSError as error:
+        _log.warning("compiled code not cached", path=str(path), reason=str(error))

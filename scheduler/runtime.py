@@ -1,0 +1,462 @@
+"""A runtime: the native core with the trio side that serves it.
+
+Owns the event pump, the tasks that answer host calls, and what is remembered of
+ended processes. `open_runtime` is the only way to get one; everything it starts
+has ended when its block is left.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from enum import IntEnum
+from pathlib import Path
+from typing import Final, Literal, final
+
+import structlog
+import trio
+
+from luna.proto.errors import ClosedError, InvalidError, LunaError, NotFoundError, RefusedError
+from luna.proto.ids import node_of
+from luna.proto.limits import DEAD_LOGS_KEPT
+from luna.scheduler import _core
+from luna.scheduler._core import Core, NativeModule, NativeOutput, NativeRequest, ProcessGoneError
+from luna.scheduler.config import Param, ProcessConfig
+from luna.scheduler.engine import Engines
+from luna.scheduler.handlers import BuiltinHandlers
+from luna.scheduler.hostcalls import HOST_CALLS
+from luna.scheduler.logs import LogReader
+from luna.scheduler.modules import Module, Modules
+from luna.scheduler.peers import PeerGateway
+from luna.scheduler.registry import Registry
+from luna.scheduler.requests import GuestTrap, Handler, Request
+
+__all__ = ["ExitKind", "ExitStatus", "ProcessInfo", "Runtime", "RuntimeStatistics", "open_runtime"]
+
+MAX_PROCESSES: Final = 1_100_000
+"""processes of one node: a million, and some for the node's own work."""
+PRESSURE_CHECK_S: Final = 0.25
+"""seconds between looks at the machine's memory while many processes run."""
+PRESSURE_PROCESSES: Final = 1000
+"""processes below which memory is not watched: an idle node stays idle."""
+PRESSURE_FRACTION: Final = 0.1
+"""of the machine's memory; with less available no process is spawned."""
+DEFAULT_ENVIRONMENT: Final = 1
+
+_log = structlog.get_logger("luna.runtime")
+
+
+class ExitKind(IntEnum):
+    """How a process ended; the numbers of luna.v1.ExitKind."""
+
+    NORMAL = 0
+    FAILURE = 1
+    KILLED = 2
+    LINK_DIED = 3
+    NO_PROCESS = 4
+    NO_CONNECTION = 5
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class ExitStatus:
+    """How a process ended."""
+
+    kind: ExitKind
+    code: int
+    """what a shell sees: 0, N of proc_exit(N), or 1."""
+    reason: str
+    """for people."""
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class ProcessInfo:
+    """A live process, as it was a moment ago."""
+
+    pid: int
+    parent: int
+    module: str
+    entry: str
+    state: str
+    messages: int
+    memory_bytes: int
+    age_ms: int
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class RuntimeStatistics:
+    """Counters of a runtime. All but `processes` and `threads` only grow."""
+
+    processes: int
+    threads: int
+    spawned: int
+    exited: int
+    messages_sent: int
+    messages_sent_remote: int
+    preempted: int
+
+
+@final
+@dataclass(slots=True)
+class _Ended:
+    output: NativeOutput
+    status: ExitStatus
+
+
+@final
+class Runtime:
+    """A running scheduler. Made by `open_runtime`; its methods are for that trio thread."""
+
+    def __init__(self, node_id: int, threads: int, cache: Path | None, max_processes: int) -> None:
+        self.node_id: Final = node_id
+        self._threads = threads
+        self._core = Core(node_id, threads, max_processes)
+        self._modules = Modules(self._core, Engines(self._core), cache)
+        self._handlers: dict[tuple[str, str], Handler] = {}
+        self._births: dict[int, _Birth] = {}
+        self._next_token = 1
+        self._outputs: dict[int, NativeOutput] = {}
+        self._exits: dict[int, trio.Event] = {}
+        self._ended: OrderedDict[int, _Ended] = OrderedDict()
+        self._readers: dict[int, set[trio.Event]] = {}
+        self._serving: dict[int, trio.CancelScope] = {}
+        self._nursery: trio.Nursery | None = None
+        self.peers: Final = PeerGateway(self._core)
+        Registry(self).install(self.set_handler)
+        BuiltinHandlers(self._modules).install(self.set_handler)
+
+    # -- modules ------------------------------------------------------------------
+
+    async def load_module(self, data: bytes, name: str) -> Module:
+        """Compile a module, or find it compiled. `data` is wasm or its text format.
+
+        Raises InvalidError, saying what is wrong with it.
+        """
+        return await self._modules.load(data, name)
+
+    def find_module(self, sha256: bytes) -> Module | None:
+        """A loaded module by the SHA-256 of its bytes."""
+        return self._modules.find(sha256)
+
+    def find_module_by_id(self, module_id: int) -> Module | None:
+        """A loaded module by the number that guests use."""
+        return self._modules.find_by_id(module_id)
+
+    def set_handler(self, namespace: str, name: str, handler: Handler) -> None:
+        """Answer a host call of the table that is not native. Replaces an earlier handler."""
+        self._handlers[namespace, name] = handler
+
+    # -- processes ----------------------------------------------------------------
+
+    async def spawn(
+        self,
+        module: Module,
+        *,
+        entry: str = "_start",
+        params: Sequence[Param] = (),
+        config: ProcessConfig | None = None,
+        environment: int = DEFAULT_ENVIRONMENT,
+        output: Literal["buffer", "inherit"] = "buffer",
+        parent: int = 0,
+        link_tag: int | None = None,
+        watch: bool = True,
+    ) -> int:
+        """Start a process and return its pid once its module is instantiated.
+
+        With `link_tag` it is linked to `parent`, a process of any node. With `watch`
+        its end can be waited for. Raises InvalidError (entry, parameters, a start
+        section that fails), RefusedError (limits), ClosedError (the runtime stops).
+        """
+        _check_entry(module, entry, params)
+        return await self._spawn(
+            module, entry, params, config or ProcessConfig.program(), environment,
+            output == "inherit", parent, link_tag, watch, None,
+        )  # fmt: skip
+
+    async def spawn_child(
+        self,
+        request: Request,
+        module: Module,
+        entry: str,
+        params: Sequence[Param],
+        config: ProcessConfig,
+        link_tag: int,
+    ) -> int:
+        """Spawn for a guest's host call: its child, in its environment; link tag 0 is no link.
+
+        A missing entry is no error here: the child fails when it starts, as with `spawn`.
+        """
+        return await self._spawn(
+            module, entry, params, config, request.environment,
+            False, request.pid, link_tag or None, False, request.native,
+        )  # fmt: skip
+
+    async def _spawn(
+        self,
+        module: Module,
+        entry: str,
+        params: Sequence[Param],
+        config: ProcessConfig,
+        environment: int,
+        inherit: bool,
+        parent: int,
+        link_tag: int | None,
+        watch: bool,
+        asker: NativeRequest | None,
+    ) -> int:
+        if self._nursery is None:
+            raise ClosedError("the runtime is stopping")
+        if "\0" in entry:
+            raise InvalidError("the name of an entry function cannot contain a zero byte")
+        token = self._next_token
+        self._next_token += 1
+        birth = self._births[token] = _Birth(trio.Event())
+        try:
+            pid, native_output = self._core.spawn(
+                module.native, entry.encode(), [(param.kind, param.data) for param in params], config,
+                environment, inherit, parent, link_tag, token, watch, asker,
+            )  # fmt: skip
+            if pid == 0:
+                raise RefusedError(
+                    "this node holds as many processes as it may", hint="see --max-processes"
+                )
+            if watch:
+                self._outputs[pid] = native_output
+                self._exits[pid] = trio.Event()
+            try:
+                await birth.done.wait()
+            except trio.Cancelled:
+                self._core.kill(pid)
+                raise
+        finally:
+            del self._births[token]
+        if birth.error is not None:
+            self._outputs.pop(pid, None)
+            self._exits.pop(pid, None)
+            raise InvalidError(birth.error)
+        return pid
+
+    async def wait_exit(self, pid: int) -> ExitStatus:
+        """How a watched process of `spawn` ended, once it has. Raises NotFoundError for others."""
+        done = self._exits.get(pid)
+        if done is not None:
+            await done.wait()
+        status = self.exit_status(pid)
+        if status is None:
+            raise NotFoundError(f"process {pid} was not spawned by this runtime's owner")
+        return status
+
+    def exit_status(self, pid: int) -> ExitStatus | None:
+        """None while the process lives. Raises NotFoundError if it is unknown or forgotten."""
+        ended = self._ended.get(pid)
+        if ended is not None:
+            return ended.status
+        if pid in self._exits or self._core.exists(pid):
+            return None
+        raise NotFoundError(f"there is no process {pid}, or it ended long ago")
+
+    def kill(self, pid: int) -> bool:
+        """Whether there was such a process (for another node's: whether that node is reachable)."""
+        return self._core.kill(pid)
+
+    def exists(self, pid: int) -> bool:
+        """Whether a process of this node lives."""
+        return self._core.exists(pid)
+
+    def processes(self) -> list[ProcessInfo]:
+        """Every live process, in order of birth."""
+        infos = []
+        for pid, parent, sha256, entry, state, messages, memory, age_ns in sorted(self._core.processes()):
+            module = self._modules.find(sha256)
+            name = module.name if module is not None else sha256.hex()[:12]
+            infos.append(ProcessInfo(pid, parent, name, entry, state, messages, memory, age_ns // 1_000_000))
+        return infos
+
+    def logs(self, pid: int) -> LogReader:
+        """What a process has printed and will print. Raises NotFoundError."""
+        output = self._outputs.get(pid)
+        if output is None and pid in self._ended:
+            output = self._ended[pid].output
+        if output is None:
+            output = self._core.output_of(pid)
+        if output is None:
+            raise NotFoundError(f"there is no process {pid}, or it ended long ago")
+        return LogReader(output, self._readers.setdefault(pid, set()))
+
+    def statistics(self) -> RuntimeStatistics:
+        """Counters of this runtime."""
+        counters = self._core.counters()
+        return RuntimeStatistics(
+            processes=counters["processes"],
+            threads=self._threads,
+            spawned=counters["spawned"],
+            exited=counters["exited"],
+            messages_sent=counters["sent"],
+            messages_sent_remote=counters["sent_remote"],
+            preempted=counters["preempted"],
+        )
+
+    def counters(self) -> dict[str, int]:
+        """Everything the core counts; see COUNTER_NAMES there."""
+        return self._core.counters()
+
+    # -- the event pump -------------------------------------------------------------
+
+    async def _run(self, *, task_status: trio.TaskStatus[None]) -> None:
+        try:
+            async with trio.open_nursery() as nursery:
+                self._nursery = nursery
+                self._core.start()
+                nursery.start_soon(self._watch_memory, name="memory watch")
+                task_status.started()
+                while True:
+                    await trio.lowlevel.wait_readable(self._core.event_fd)
+                    for event in self._core.take_events():
+                        self._dispatch(nursery, event)
+        finally:
+            self._nursery = None
+            self._core.stop()
+            for birth in self._births.values():
+                birth.error = "the runtime is stopping"
+                birth.done.set()
+            for readers in self._readers.values():
+                for reader in readers:
+                    reader.set()
+
+    def _dispatch(self, nursery: trio.Nursery, event: tuple) -> None:  # type: ignore[type-arg]
+        match event[0]:
+            case _core.REQUEST:
+                nursery.start_soon(self._serve, event[1], name="host call")
+            case _core.CANCELLED:
+                scope = self._serving.get(event[1])
+                if scope is not None:
+                    scope.cancel()
+            case _core.SPAWNED:
+                _, token, _, error = event
+                birth = self._births.get(token)
+                if birth is not None:
+                    birth.error = error
+                    birth.done.set()
+            case _core.EXITED:
+                _, pid, kind, code, reason, output = event
+                self._remember(pid, _Ended(output, ExitStatus(ExitKind(kind), code, reason)))
+            case _core.OUTPUT:
+                for reader in self._readers.get(event[1], ()):
+                    reader.set()
+            case _core.CODE:
+                nursery.start_soon(self._provide_fuel_code, event[1], event[2], name="fuel code")
+
+    def _remember(self, pid: int, ended: _Ended) -> None:
+        self._outputs.pop(pid, None)
+        self._ended[pid] = ended
+        done = self._exits.pop(pid, None)
+        if done is not None:
+            done.set()
+        while len(self._ended) > DEAD_LOGS_KEPT:
+            forgotten, _ = self._ended.popitem(last=False)
+            self._readers.pop(forgotten, None)
+
+    async def _serve(self, native: NativeRequest) -> None:
+        row = HOST_CALLS[native.row]
+        with trio.CancelScope() as scope:
+            self._serving[native.id] = scope
+            try:
+                handler = self._handlers.get((row.namespace, row.name))
+                if handler is None:
+                    raise GuestTrap(f"{row.full_name}: this runtime belongs to no cluster")
+                result = await handler(Request(native, self._modules.find))
+                native.complete(0 if result is None else result)
+            except GuestTrap as trap:
+                native.trap(str(trap).encode())
+            except LunaError as error:
+                native.trap(f"{row.full_name}: {error.message}".encode())
+            except ProcessGoneError:
+                pass
+            except Exception:
+                # A guest must not take the node down with a bug of ours.
+                _log.exception("host call failed", function=row.full_name, pid=native.pid)
+                native.trap(f"{row.full_name}: internal error, see the node's log".encode())
+            finally:
+                del self._serving[native.id]
+
+    async def _provide_fuel_code(self, pid: int, module_id: int) -> None:
+        error: bytes | None = None
+        try:
+            module = self._modules.find_by_id(module_id)
+            if module is None:
+                raise NotFoundError("the module's bytes are no longer kept by this node")
+            await self._modules.provide_fuel_code(module)
+        except LunaError as problem:
+            error = f"no code with a compute limit: {problem.message}".encode()
+        self._core.provide_code(pid, error)
+
+    async def _watch_memory(self) -> None:
+        while True:
+            await trio.sleep(PRESSURE_CHECK_S)
+            if self._core.counters()["processes"] >= PRESSURE_PROCESSES:
+                available, total = _memory()
+                self._core.set_pressure(available < total * PRESSURE_FRACTION)
+            else:
+                self._core.set_pressure(False)
+
+
+@final
+@dataclass(slots=True)
+class _Birth:
+    done: trio.Event
+    error: str | None = None
+
+
+def _memory() -> tuple[int, int]:
+    """(available, total) kibibytes of this machine; Linux's /proc/meminfo."""
+    values = {}
+    with open("/proc/meminfo", encoding="ascii") as file:
+        for line in file:
+            key, _, rest = line.partition(":")
+            values[key] = int(rest.split()[0])
+    return values["MemAvailable"], values["MemTotal"]
+
+
+def _check_entry(module: Module, entry: str, params: Sequence[Param]) -> None:
+    """Raise InvalidError unless `entry` can be called with these parameters."""
+    kind = module.exports.get(entry)
+    if kind is None:
+        names = [name for name in module.exports if not name.startswith("__")]
+        raise InvalidError(
+            f"{module.name} exports no function {entry}",
+            hint=f"it exports {', '.join(sorted(names)[:20])}" if names else "it exports no function at all",
+        )
+    given = tuple(param.kind for param in params)
+    if kind.parameters != given:
+        raise InvalidError(f"{entry} is {kind} and cannot be called with ({', '.join(given)})")
+    if kind.results:
+        raise InvalidError(f"{entry} is {kind}: an entry function must not return a value")
+
+
+def default_threads() -> int:
+    """Scheduler threads when nothing else is asked for: the cores this process may use."""
+    return max(1, len(os.sched_getaffinity(0)))
+
+
+@asynccontextmanager
+async def open_runtime(
+    node_id: int = 0,
+    threads: int | None = None,
+    cache_dir: Path | None = None,
+    max_processes: int = MAX_PROCESSES,
+) -> AsyncIterator[Runtime]:
+    """A runtime for the length of the block; leaving it destroys every process.
+
+    `node_id` 0 is a runtime without a cluster, whose pids count from 1. `cache_dir`
+    keeps compiled code. Raises RefusedError when the system gives no descriptors.
+    """
+    runtime = Runtime(node_id, threads or default_threads(), cache_dir, max_processes)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(runtime._run)
+        yield runtime
+        nursery.cancel_scope.cancel()
