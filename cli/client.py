@@ -1,6 +1,6 @@
 """The client side of the control service: one connection to one node, used by one command.
 
-Synchronous gRPC: a command does one thing at a time. Owns the channel, its deadlines, and the mapping from
+Synchronous gRPC: a command does one thing at a time. Owns the requests, their deadlines, and the mapping from
 gRPC statuses to the error tree. Never prints.
 """
 
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
@@ -17,11 +17,12 @@ os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
 import grpc
 
+from luna.cli.call_thread import CallThread
 from luna.cli.errors import NoNodeError
 from luna.cli.target import Target
 from luna.proto import control_pb2, control_pb2_grpc
 from luna.proto.errors import BrokenError, InternalError, InvalidError, LunaError, NotFoundError, RefusedError
-from luna.proto.limits import CONNECT_TIMEOUT_S, MIB
+from luna.proto.limits import CONNECT_TIMEOUT_S, KIB, MIB
 
 if TYPE_CHECKING:
     from luna.cli.params import ProcessName
@@ -35,6 +36,9 @@ SPAWN_TIMEOUT_S = 300.0
 MAX_REPLY_BYTES = 256 * MIB
 """bytes of one reply; `ps` of a node with a million processes is about 100 MiB."""
 
+MAX_DETAILS_BYTES = 64 * KIB
+"""bytes of trailers, which carry the text of an error: gRPC's own 8 KiB are few for a list of imports."""
+
 KEEPALIVE_MS = 10_000
 """milliseconds between pings while output is followed, and to wait for an answer: finds a frozen node."""
 
@@ -42,6 +46,8 @@ _Reply = TypeVar("_Reply")
 
 _OPTIONS = (
     ("grpc.max_receive_message_length", MAX_REPLY_BYTES),
+    ("grpc.max_metadata_size", MAX_DETAILS_BYTES),
+    ("grpc.absolute_max_metadata_size", MAX_DETAILS_BYTES),
     ("grpc.keepalive_time_ms", KEEPALIVE_MS),
     ("grpc.keepalive_timeout_ms", KEEPALIVE_MS),
     ("grpc.http2.ping_timeout_ms", KEEPALIVE_MS),
@@ -52,25 +58,24 @@ _OPTIONS = (
 
 
 class Client:
-    """A connection to the control service of `target`; connects on entering its `with` block."""
+    """A connection to the control service of `target`; connects on entering its `with` block.
+
+    After a KeyboardInterrupt out of a request it can only be left.
+    """
 
     def __init__(self, target: Target) -> None:
         self._target = target
-        self._channel: grpc.Channel | None = None
-        self._stub: Any = None
+        self._thread = CallThread(target.grpc_target(), _OPTIONS)
 
     def __enter__(self) -> Self:
         _probe(self._target)
-        self._channel = grpc.insecure_channel(self._target.grpc_target(), options=_OPTIONS)
-        self._stub = control_pb2_grpc.ControlStub(self._channel)  # type: ignore[no-untyped-call]
+        self._thread.__enter__()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if self._channel is not None:
-            self._channel.close()
-            self._channel = None
+        self._thread.__exit__(kind, error, traceback)
 
     def status(self) -> control_pb2.StatusReply:
         """The state of the node that is asked."""
@@ -104,29 +109,42 @@ class Client:
     def logs(self, process: ProcessName, follow: bool) -> Iterator[control_pb2.LogsReply]:
         """What a process wrote, part by part; with `follow` until it ends, without a deadline.
 
-        Closing the iterator ends the request.
+        Leaving the client ends the request.
         """
         request = control_pb2.LogsRequest(process=process_ref(process), follow=follow)
-        call = self._stub.Logs(request, timeout=None if follow else REQUEST_TIMEOUT_S)
-        try:
-            yield from call
-        except grpc.RpcError as error:
-            raise self._error(error) from error
-        finally:
-            call.cancel()
+        timeout_s = None if follow else REQUEST_TIMEOUT_S
+        call: Any = self._run(
+            lambda channel: self._thread.track(_stub(channel).Logs(request, timeout=timeout_s))
+        )
+        # One part is asked for at a time: when our reader is slow, the node waits and nothing piles up here.
+        while (reply := self._run(lambda _: next(call, None))) is not None:
+            assert isinstance(reply, control_pb2.LogsReply)
+            yield reply
 
     def _call(
         self, method: str, request: object, kind: type[_Reply], timeout_s: float = REQUEST_TIMEOUT_S
     ) -> _Reply:
-        try:
-            reply = getattr(self._stub, method)(request, timeout=timeout_s)
-        except grpc.RpcError as error:
-            raise self._error(error) from error
+        def work(channel: grpc.Channel) -> object:
+            return self._thread.track(
+                getattr(_stub(channel), method).future(request, timeout=timeout_s)
+            ).result()
+
+        reply = self._run(work)
         assert isinstance(reply, kind)
         return reply
 
+    def _run(self, work: Callable[[grpc.Channel], object]) -> object:
+        try:
+            return self._thread.run(work)
+        except grpc.RpcError as error:
+            raise self._error(error) from error
+
     def _error(self, error: Any) -> LunaError:
         return error_of(error.code(), error.details() or "", self._target.text)
+
+
+def _stub(channel: grpc.Channel) -> Any:
+    return control_pb2_grpc.ControlStub(channel)  # type: ignore[no-untyped-call]
 
 
 def process_ref(process: ProcessName) -> control_pb2.ProcessRef:

@@ -1,7 +1,5 @@
 """A control service with canned answers behind a real gRPC server: what the commands are tested against."""
 
-# ruff: noqa: N802 - the methods have the names of the service
-
 from __future__ import annotations
 
 import threading
@@ -52,7 +50,8 @@ class FakeControl(control_pb2_grpc.ControlServicer):
     """Answers from its attributes, which a test may set; `requests` holds what it was asked.
 
     `failures` maps a method to the status it fails with. Every process wrote `output` and ended as `exit`
-    says; with `exit` None it lives, and who follows it waits until `release` is set.
+    says; with `exit` None it lives, and who follows it waits until `release` is set. So does Status if
+    `hangs` is set.
     """
 
     def __init__(self) -> None:
@@ -81,6 +80,7 @@ class FakeControl(control_pb2_grpc.ControlServicer):
         ]
         self.unreachable: list[str] = []
         self.alive = True
+        self.hangs = False
         self.output: list[pb.LogsReply] = [
             pb.LogsReply(stdout=b"one\n"),
             pb.LogsReply(stderr=b"careful\n"),
@@ -95,6 +95,8 @@ class FakeControl(control_pb2_grpc.ControlServicer):
 
     def Status(self, request: pb.StatusRequest, context: grpc.ServicerContext) -> pb.StatusReply:
         self._enter("Status", request, context)
+        if self.hangs:
+            self._wait(context)
         return pb.StatusReply(
             node=ALPHA,
             version="0.1.0",
@@ -136,14 +138,17 @@ class FakeControl(control_pb2_grpc.ControlServicer):
 
     def Logs(self, request: pb.LogsRequest, context: grpc.ServicerContext) -> Iterator[pb.LogsReply]:
         self._enter("Logs", request, context)
-        context.add_callback(self.cancelled.set)
         yield from self.output
         if request.follow and self.exit is None:
-            self.following.set()
-            context.add_callback(self.release.set)
-            self.release.wait()
+            self._wait(context)
         if self.exit is not None:
             yield pb.LogsReply(exit=self.exit)
+
+    def _wait(self, context: grpc.ServicerContext) -> None:
+        context.add_callback(self.cancelled.set)
+        context.add_callback(self.release.set)
+        self.following.set()
+        self.release.wait()
 
     def _enter(self, method: str, request: Any, context: grpc.ServicerContext) -> None:
         self.requests.append(request)

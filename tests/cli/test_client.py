@@ -11,6 +11,7 @@ import pytest
 
 from luna.cli.client import Client, error_of
 from luna.cli.errors import NoNodeError
+from luna.cli.params import parse_process
 from luna.cli.target import Target
 from luna.proto import errors
 from luna.proto.errors import LunaError
@@ -113,13 +114,12 @@ def test_web_proxy_of_the_environment_is_not_used(
         assert client.status().node.name == "alpha"
 
 
-def test_closing_the_log_stream_ends_the_request(control: FakeControl, own_environment: Path) -> None:
-    from luna.cli.params import parse_process
-
+def test_leaving_the_client_ends_its_request(control: FakeControl, own_environment: Path) -> None:
     control.exit = None
     path = str(own_environment / "s")
-    with FakeServer(control, f"unix:{path}"), Client(Target("there", path=path)) as client:
-        stream = client.logs(parse_process("2@alpha"), follow=True)
-        assert next(stream).stdout == b"one\n"
-        stream.close()  # type: ignore[attr-defined]
+    with FakeServer(control, f"unix:{path}"):
+        with Client(Target("there", path=path)) as client:
+            stream = client.logs(parse_process("2@alpha"), follow=True)
+            assert next(stream).stdout == b"one\n"
         assert control.cancelled.wait(30)
+    assert all(thread.name != "luna-calls" for thread in threading.enumerate())

@@ -214,7 +214,7 @@ def test_reader_that_goes_away_ends_the_command_silently(node: NodeRecord) -> No
     assert (done.returncode, done.stderr) == (141, "")
 
 
-def test_interrupted_request_exits_like_a_shell_counts_it(node: NodeRecord, control: FakeControl) -> None:
+def test_interrupted_following_exits_like_a_shell_counts_it(node: NodeRecord, control: FakeControl) -> None:
     control.exit = None
     process = subprocess.Popen(
         [sys.executable, "-m", "luna.cli.luna", "logs", "--follow", "2@alpha"],
@@ -230,6 +230,28 @@ def test_interrupted_request_exits_like_a_shell_counts_it(node: NodeRecord, cont
     assert process.returncode == 130
     assert stdout == ""
     assert stderr == "careful\nluna: stopped following; 2@alpha goes on\n"
+    assert control.cancelled.wait(30)
+
+
+@pytest.mark.parametrize("options", [[], ["--json"]])
+def test_interrupted_request_is_an_error_of_its_own(
+    node: NodeRecord, control: FakeControl, options: list[str]
+) -> None:
+    control.hangs = True
+    process = subprocess.Popen(
+        [sys.executable, "-m", "luna.cli.luna", "status", *options],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert control.following.wait(30)
+    process.send_signal(signal.SIGINT)
+    stdout, stderr = process.communicate(timeout=30)
+    assert (process.returncode, stderr.strip()) == (130, "luna: interrupted")
+    if options:
+        assert json.loads(stdout)["data"]["kind"] == "interrupted"
+    else:
+        assert stdout == ""
     assert control.cancelled.wait(30)
 
 
