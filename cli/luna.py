@@ -21,9 +21,9 @@ from luna.cli.verbs import LunaGroup
 
 def _show_version(ctx: click.Context, param: click.Parameter, value: bool) -> None:
     if value and not ctx.resilient_parsing:
-        from importlib.metadata import version
+        from luna.proto.version import package_version
 
-        click.echo(f"luna {version('luna-node')}")
+        click.echo(f"luna {package_version()}")
         ctx.exit()
 
 

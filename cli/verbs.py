@@ -33,7 +33,7 @@ VERBS: tuple[VerbInfo, ...] = (
     VerbInfo("nodes", "Cluster", False, "List the nodes of the cluster."),
     VerbInfo("status", "Cluster", False, "Show the state of one node."),
     VerbInfo("join", "Cluster", True, "Join a node to the cluster of another."),
-    VerbInfo("leave", "Cluster", True, "Make a node leave its cluster."),
+    VerbInfo("leave", "Cluster", True, "Make a node leave its cluster and stop."),
 )
 SECTIONS = ("Programs", "Cluster")
 

@@ -1,4 +1,4 @@
-"""`luna leave`: make a node leave its cluster."""
+"""`luna leave`: make a node leave its cluster and stop."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class LeaveResult(Result):
 
     def view(self) -> Line:
         """One line."""
-        return Line(f"{self.node.name} left the cluster {self.node.cluster}")
+        return Line(f"{self.node.name} left the cluster {self.node.cluster} and stops")
 
 
 @click.command("leave", cls=Verb)
@@ -38,9 +38,9 @@ class LeaveResult(Result):
 @connect_option
 @click.pass_obj
 def command(app: App, node: str) -> LeaveResult:
-    """Make NODE leave its cluster (default: the node that is asked).
+    """Make NODE leave its cluster and stop (default: the node that is asked).
 
-    Links and monitors between it and the other nodes fire; its processes go on.
+    Its processes end with it, and links and monitors of other nodes fire.
     """
     with app.client() as client:
         return LeaveResult(client.leave(node).node)

@@ -9,12 +9,12 @@ from luna.proto.run_directory import NodeRecord
 
 
 def test_the_node_asked_leaves_by_default(luna: Luna, node: NodeRecord, control: FakeControl) -> None:
-    assert luna("leave") == Outcome(0, "alpha left the cluster test\n", "")
+    assert luna("leave") == Outcome(0, "alpha left the cluster test and stops\n", "")
     assert control.requests[0].node == ""
 
 
 def test_another_node_leaves_by_name(luna: Luna, node: NodeRecord, control: FakeControl) -> None:
-    assert luna("leave", "beta") == Outcome(0, "beta left the cluster test\n", "")
+    assert luna("leave", "beta") == Outcome(0, "beta left the cluster test and stops\n", "")
     assert control.requests[0].node == "beta"
 
 
