@@ -107,7 +107,7 @@ def _run(
     config = ProcessConfig.program(
         preopens=((".", "."), *((path, path) for path in directories)),
         arguments=(name, *arguments),
-        environment_variables=tuple(environment.items()),
+        environment_variables=environment.items(),
     )
     return trio.run(_run_to_end, module, name, config)
 

@@ -56,7 +56,6 @@ DIRECTORIES = """
 
 @pytest.fixture
 def write(own_environment: Path) -> Write:
-    pytest.importorskip("luna.scheduler.runtime")
     return Write(own_environment)
 
 
