@@ -20,7 +20,7 @@ from grpc_reflection.v1alpha import reflection
 from luna.node.bridge import Bridge
 from luna.node.operations import Operations, Route
 from luna.node.status import LimitError, error_from_status, status_of
-from luna.node.transport import SERVICE, Transport
+from luna.node.transport import SERVICE, Transport, is_cancelled
 from luna.proto import control_pb2, control_pb2_grpc
 from luna.proto.errors import BrokenError, ClosedError, InternalError, InvalidError, LunaError
 from luna.proto.limits import MAX_MODULE_BYTES
@@ -194,6 +194,10 @@ class ControlService(control_pb2_grpc.ControlServicer):
             )
         except grpc.aio.AioRpcError:
             return None
+        except asyncio.CancelledError:
+            if not is_cancelled():
+                return None
+            raise
 
     async def _carry(self, route: Route, context: _Context, method: str, request: Any, reply: type[T]) -> T:
         """Pass a request on to the node it names."""
@@ -204,6 +208,10 @@ class ControlService(control_pb2_grpc.ControlServicer):
             answer = await call(request, timeout=timeout_s, metadata=((_CARRIED, "1"),))
         except grpc.aio.AioRpcError as error:
             raise error_from_status(error.code(), error.details(), f"node {route.name}") from None
+        except asyncio.CancelledError:
+            if not is_cancelled():
+                raise BrokenError(f"node {route.name} went away") from None
+            raise
         assert isinstance(answer, reply)
         return answer
 
@@ -217,6 +225,10 @@ class ControlService(control_pb2_grpc.ControlServicer):
                 yield reply
         except grpc.aio.AioRpcError as error:
             raise error_from_status(error.code(), error.details(), f"node {route.name}") from None
+        except asyncio.CancelledError:
+            if not is_cancelled():
+                raise BrokenError(f"node {route.name} went away") from None
+            raise
         finally:
             call.cancel()
 
@@ -224,7 +236,7 @@ class ControlService(control_pb2_grpc.ControlServicer):
 def add_services(server: Any, control: ControlService) -> None:
     """Register the control service, the standard health service and reflection."""
     control_pb2_grpc.add_ControlServicer_to_server(control, server)  # type: ignore[no-untyped-call]
-    checks = health.aio.HealthServicer()
+    checks = health.aio.HealthServicer()  # type: ignore[attr-defined]
     health_pb2_grpc.add_HealthServicer_to_server(checks, server)
     reflection.enable_server_reflection(
         (SERVICE, CONTROL_SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), server

@@ -46,7 +46,8 @@ async def keep(peers: Peers, peer: Peer) -> None:
             verdict = await _keep_dialing(peers, peer)
         else:
             verdict = await _keep_waiting(peers, peer)
-        peers.verdict(peer, left=verdict.left, reason=verdict.reason)
+        if not peers.leaving:
+            peers.verdict(peer, left=verdict.left, reason=verdict.reason)
 
 
 async def _keep_dialing(peers: Peers, peer: Peer) -> _Verdict:
@@ -63,7 +64,7 @@ async def _keep_dialing(peers: Peers, peer: Peer) -> _Verdict:
             peers.begin(peer, session)
             end = await peers.run(session)  # if it is cancelled here, dropping the peer closes the session
             peers.interrupted(peer, session, end)
-            verdict = _after_end(end)
+            verdict = _after_end(peers, end)
             deadline, delay = trio.current_time() + RECONNECT_WINDOW_S, FIRST_DELAY_S
         else:
             verdict = _after_failure(peers, problem, trio.current_time() >= deadline)
@@ -83,7 +84,7 @@ async def _keep_waiting(peers: Peers, peer: Peer) -> _Verdict:
             await accepted.ended.wait()
             assert accepted.end is not None
             peers.interrupted(peer, accepted.session, accepted.end)
-            verdict = _after_end(accepted.end)
+            verdict = _after_end(peers, accepted.end)
             if verdict is not None:
                 return verdict
             # The other side dials within its window; ours is a little longer, since it may notice later.
@@ -105,8 +106,10 @@ async def _keep_waiting(peers: Peers, peer: Peer) -> _Verdict:
         wait = max(0.0, min(delay, deadline - trio.current_time()))
 
 
-def _after_end(end: SessionEnd) -> _Verdict | None:
+def _after_end(peers: Peers, end: SessionEnd) -> _Verdict | None:
     """The verdict that the end of a session already is; None if the peer gets another chance."""
+    if peers.leaving:
+        return _Verdict(True, "this node is leaving")  # ends the task; nobody is judged any more
     if end.kind is EndKind.LEFT:
         return _Verdict(True, end.detail or "it said goodbye")
     if end.kind is EndKind.INVALID:

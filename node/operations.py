@@ -22,11 +22,12 @@ from luna.node.library import Library
 from luna.node.peers import Peers
 from luna.node.status import LimitError
 from luna.proto import control_pb2
-from luna.proto.errors import InvalidError, NotFoundError, RefusedError
+from luna.proto.errors import InvalidError, NotFoundError, RefusedError, WouldBlockError
 from luna.proto.ids import LOCAL_NODE_ID, make_pid, node_of, serial_of
 from luna.proto.limits import CONNECT_TIMEOUT_S, MAX_NAME_LENGTH
 from luna.proto.version import package_version
-from luna.scheduler.runtime import LogChunk, LogReader, Runtime
+from luna.scheduler.logs import LogChunk, LogReader
+from luna.scheduler.runtime import Runtime
 
 DEFAULT_ENVIRONMENT = 1
 """The sandbox of processes started by commands."""
@@ -154,7 +155,7 @@ class Operations:
             raise InvalidError("no module was sent")
         try:
             pid = await self._runtime.spawn(
-                module, entry, params, config=config, environment=DEFAULT_ENVIRONMENT, output="buffer"
+                module, entry=entry, params=params, config=config, environment=DEFAULT_ENVIRONMENT
             )
         except RefusedError as error:
             raise LimitError(error.message, hint=error.hint) from error
@@ -206,7 +207,7 @@ class Operations:
                 return await reader.receive()
             await trio.lowlevel.checkpoint()
             return reader.receive_nowait()
-        except (trio.EndOfChannel, trio.WouldBlock):
+        except (trio.EndOfChannel, WouldBlockError):
             return None
 
     async def exit_of(self, pid: int) -> control_pb2.ProcessExit | None:

@@ -108,6 +108,11 @@ class Peers:
     # --- looking ----------------------------------------------------------------------------
 
     @property
+    def leaving(self) -> bool:
+        """Whether this node is on its way out: nobody is dialed, judged or obeyed any more."""
+        return self._leaving
+
+    @property
     def own(self) -> NodeInfo:
         """This node as the others see it."""
         return self.membership.own.node
@@ -260,13 +265,9 @@ class Peers:
 
     def begin(self, peer: Peer, session: Session) -> None:
         """A session with `peer` is open."""
-        if peer.added:
-            # The connection broke and came back, and frames may have been lost with it. Until sessions resume, the
-            # honest answer is that everything across the pair ends here, on both sides.
-            self._gateway.remove_peer(peer.id)
-            self._envelopes.peer_lost(peer.id)
-        self._gateway.add_peer(peer.id)
-        peer.added = True
+        if not peer.added:
+            self._gateway.add_peer(peer.id)
+            peer.added = True
         peer.session = session
         peer.connected.set()
         _log.info("connected", peer=self._name(peer.id), id=peer.id)
@@ -300,10 +301,6 @@ class Peers:
             self._fatal(error)
         else:
             _log.warning("a peer turned this node away", reason=error.message)
-
-    def is_current(self, peer: Peer) -> bool:
-        """Whether `peer` is still a live peer."""
-        return self._peers.get(peer.id) is peer
 
     # --- what comes in ----------------------------------------------------------------------
 

@@ -228,15 +228,17 @@ class RemoteSpawn:
                     del self._serving[peer.id]
 
     async def _start(self, spawn: node_pb2.Spawn, module: Module) -> int:
+        if spawn.monitor:
+            raise RefusedError("this node cannot monitor a process from its birth on")
         return await self._runtime.spawn(
             module,
-            check_entry(spawn.entry or "_start"),
-            params_from_proto(spawn.params),
+            entry=check_entry(spawn.entry or "_start"),
+            params=params_from_proto(spawn.params),
             config=config_from_proto(spawn.config),
             environment=spawn.environment,
             parent=spawn.parent,
             link_tag=spawn.link_tag if spawn.link else None,
-            monitor=spawn.monitor,
+            watch=False,
         )
 
     def _reply(

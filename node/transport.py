@@ -328,6 +328,10 @@ class Transport:
             raise error_from_status(error.code(), error.details(), address) from None
         except DecodeError:
             raise InvalidError(f"{address} sent a malformed module chunk") from None
+        except asyncio.CancelledError:
+            if not is_cancelled():
+                raise BrokenError(f"{address} went away") from None
+            raise
         finally:
             call.cancel()
         check_total(total, received)
@@ -391,8 +395,7 @@ class _ClientStream:
         except grpc.aio.AioRpcError as error:
             raise ConnectionError(error.details() or error.code().name) from None
         except asyncio.CancelledError:
-            # The call was cancelled, not this task: that is how `close` shows here.
-            if self._closed and not _is_cancelled():
+            if not is_cancelled():
                 raise ConnectionError("the stream was closed") from None
             raise
         return None if message is _EOF else message
@@ -468,7 +471,8 @@ def _open_channel(address: str) -> Any:
     return grpc.aio.insecure_channel(address, options=_CHANNEL_OPTIONS)
 
 
-def _is_cancelled() -> bool:
+def is_cancelled() -> bool:
+    """Whether a CancelledError means this task, and not a gRPC call whose channel was closed under it."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
 
