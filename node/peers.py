@@ -42,6 +42,16 @@ class PeerGateway(Protocol):
     def add_peer(self, node_id: int) -> None: ...
     def remove_peer(self, node_id: int) -> None: ...
     def send(self, node_id: int, envelope: bytes) -> bool: ...
+    def statistics(self, node_id: int) -> PeerCounts: ...
+
+
+class PeerCounts(Protocol):
+    """What this module needs of `luna.scheduler`'s PeerStatistics."""
+
+    @property
+    def envelopes_in(self) -> int: ...
+    @property
+    def envelopes_out(self) -> int: ...
 
 
 class Envelopes(Protocol):
@@ -169,15 +179,20 @@ class Peers:
         await trio.lowlevel.checkpoint()
         return self._answer(hello)
 
-    async def accept(self, hello: node_pb2.Hello, session: Session) -> node_pb2.Hello:
+    async def accept(self, hello: node_pb2.Hello, session: Session) -> node_pb2.Frame:
         """Answer the first frame of a session that a peer dialed (the `PeerHandlers` side)."""
         await trio.lowlevel.checkpoint()
         if hello.node.id >= self.own.id:
             raise InvalidError("the node with the lower id dials; this one must wait")
+        await self._end_replaced(hello.node.id)
+        if self._has_lost(session):
+            peer = self._peers.get(hello.node.id)
+            if peer is not None:
+                self.verdict(peer, left=False, reason=_LOST)
         answer = self._answer(hello)
         peer = self._peers.get(hello.node.id)
         if answer.refusal:
-            return answer
+            return node_pb2.Frame(hello=answer)
         if peer is None:  # the table is full, or this node is leaving
             raise RefusedError("this node takes no more peers")
         accepted = Accepted(session)
@@ -187,7 +202,7 @@ class Peers:
             raise RefusedError("too many sessions at once") from None
         peer.accepted.append(accepted)
         self.begin(peer, session)
-        return answer
+        return self._first_frame(peer.id, answer)
 
     async def ended(self, session: Session, end: SessionEnd) -> None:
         """An accepted session has ended (the `PeerHandlers` side)."""
@@ -237,19 +252,49 @@ class Peers:
     async def dial(self, peer: Peer) -> Session:
         """Open a session with `peer`, which answered properly.
 
-        Raises BrokenError if it does not answer, StaleError if another node lives at its address now,
-        JoinRefusedError if it turns this node away, InvalidError if it answers nonsense.
+        Raises BrokenError if it does not answer, StaleError if another node lives at its address now or
+        signals were lost on the way, JoinRefusedError if it turns this node away, InvalidError if it answers
+        nonsense.
         """
         address = self._address(peer)
         self._check_reach(address)
-        session, answer = await self._bridge.run(self._transport.dial, address, peer.id, self.hello())
+        first = self._first_frame(peer.id, self.hello())
+        session, answer = await self._bridge.run(self._transport.dial, address, peer.id, first)
         try:
             self._check_same(peer, answer, address)
             self.take_answer(answer, address)
+            if self._has_lost(session):
+                raise StaleError(_LOST)
         except BaseException:
             self._bridge.post_to_asyncio(session.close, "turned away")
             raise
         return session
+
+    def _first_frame(self, peer_id: int, hello: node_pb2.Hello) -> node_pb2.Frame:
+        return node_pb2.Frame(hello=hello, acknowledged=self._counts(peer_id)[0])
+
+    def _counts(self, peer_id: int) -> tuple[int, int]:
+        """Envelopes taken in from a peer, and given out to it, over all their sessions."""
+        try:
+            statistics = self._gateway.statistics(peer_id)
+        except NotFoundError:
+            return 0, 0
+        return statistics.envelopes_in, statistics.envelopes_out
+
+    def _has_lost(self, session: Session) -> bool:
+        """Whether envelopes given out to a peer that dials or answers again never got there.
+
+        Nothing may be lost silently, and what was given out is not kept to be sent again: such a peer
+        is down, and both sides are told. A connection that broke while it was quiet just goes on.
+        """
+        return session.acknowledged != self._counts(session.peer_id)[1]
+
+    async def _end_replaced(self, peer_id: int) -> None:
+        """Wait until earlier sessions that this peer dialed have ended, so that what they brought is counted."""
+        peer = self._peers.get(peer_id)
+        for accepted in list(peer.accepted) if peer is not None else ():
+            self._bridge.post_to_asyncio(accepted.session.close, "replaced by a new session")
+            await accepted.ended.wait()
 
     async def run(self, session: Session) -> SessionEnd:
         """Run a dialed session until it ends."""
@@ -420,6 +465,8 @@ class Peers:
         if answer.node.id != peer.id:
             raise StaleError(f"another node answers at {address} now")
 
+
+_LOST = "signals were lost with the connection"
 
 _NEWS = {
     EventKind.JOINED,

@@ -85,12 +85,10 @@ class Session:
     """The pumps of one stream. `run` is called once; everything is called in the asyncio thread."""
 
     def __init__(
-        self,
-        peer_id: int,
-        stream: Stream,
-        gateway: Gateway,
-        hand_over: HandOver,
+        self, peer_id: int, stream: Stream, gateway: Gateway, hand_over: HandOver, acknowledged: int
     ) -> None:
+        """`acknowledged` is how many envelopes of this node the peer said to have, in its first frame."""
+        self.acknowledged = acknowledged
         self.peer_id = peer_id
         self._stream = stream
         self._gateway = gateway
@@ -175,13 +173,8 @@ class Session:
             pass  # the reader reports the reason
 
 
-def hello_frame(hello: node_pb2.Hello) -> bytes:
-    """The first frame of a stream."""
-    return node_pb2.Frame(hello=hello).SerializeToString()
-
-
-def read_hello(frame: bytes | None) -> node_pb2.Hello:
-    """The Hello in the first frame of a stream. Raises InvalidError if there is none."""
+def read_hello(frame: bytes | None) -> node_pb2.Frame:
+    """The first frame of a stream, which holds a Hello. Raises InvalidError if there is none."""
     if frame is None:
         raise InvalidError("the stream ended before a Hello")
     try:
@@ -190,7 +183,7 @@ def read_hello(frame: bytes | None) -> node_pb2.Hello:
         raise InvalidError("the first frame is malformed") from None
     if not message.HasField("hello"):
         raise InvalidError("the first frame holds no Hello")
-    return message.hello
+    return message
 
 
 def _goodbye_reason(frame: bytes) -> str:

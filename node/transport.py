@@ -28,7 +28,7 @@ from google.protobuf.message import DecodeError
 from luna.node.bridge import Bridge
 from luna.node.config import Address
 from luna.node.modules import check_total
-from luna.node.session import EndKind, Gateway, HandOver, Session, SessionEnd, hello_frame, read_hello
+from luna.node.session import EndKind, Gateway, HandOver, Session, SessionEnd, read_hello
 from luna.node.status import error_from_status, status_of
 from luna.proto import node_pb2
 from luna.proto.errors import BrokenError, InvalidError, LunaError
@@ -93,8 +93,8 @@ class PeerHandlers(Protocol):
     async def meet(self, hello: node_pb2.Hello) -> node_pb2.Hello:
         """Answer a Meet. Raises InvalidError for a malformed Hello."""
 
-    async def accept(self, hello: node_pb2.Hello, session: Session) -> node_pb2.Hello:
-        """Answer the Hello of a dialed session; a Hello with a refusal turns it away."""
+    async def accept(self, hello: node_pb2.Hello, session: Session) -> node_pb2.Frame:
+        """The first frame to answer the Hello of a dialed session with; one with a refusal turns it away."""
 
     async def ended(self, session: Session, end: SessionEnd) -> None:
         """An accepted session has ended."""
@@ -211,8 +211,9 @@ class Transport:
         while self._sessions:
             await asyncio.sleep(0.01)
 
-    async def dial(self, address: str, peer_id: int, hello: node_pb2.Hello) -> tuple[Session, node_pb2.Hello]:
-        """Open a session and exchange Hello; the caller judges the answer, then calls `run` or `Session.close`.
+    async def dial(self, address: str, peer_id: int, first: node_pb2.Frame) -> tuple[Session, node_pb2.Hello]:
+        """Open a session, say `first` and hear the answer, which the caller judges; then it calls `run` or
+        `Session.close`.
 
         Raises BrokenError if nobody answers in CONNECT_TIMEOUT_S, InvalidError if the answer is malformed.
         """
@@ -220,7 +221,7 @@ class Transport:
         self._dialed.add(stream)
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT_S):
-                await stream.write(hello_frame(hello))
+                await stream.write(first.SerializeToString())
                 answer = read_hello(await stream.read())
         except (TimeoutError, ConnectionError) as error:
             stream.close()
@@ -228,7 +229,8 @@ class Transport:
         except BaseException:
             stream.close()
             raise
-        return Session(peer_id, stream, self._gateway, self._hand_over), answer
+        session = Session(peer_id, stream, self._gateway, self._hand_over, answer.acknowledged)
+        return session, answer.hello
 
     async def run(self, session: Session) -> SessionEnd:
         """Pump a session that was dialed until it ends."""
@@ -249,9 +251,10 @@ class Transport:
         stream = _ServerStream(context)
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT_S):
-                hello = read_hello(await stream.read())
-            session = Session(hello.node.id, stream, self._gateway, self._hand_over)
-            answer = await self._bridge.call_trio(self._trio_side.accept, hello, session)
+                first = read_hello(await stream.read())
+            peer_id = first.hello.node.id
+            session = Session(peer_id, stream, self._gateway, self._hand_over, first.acknowledged)
+            answer = await self._bridge.call_trio(self._trio_side.accept, first.hello, session)
         except TimeoutError:
             await context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, "no Hello came")
         except ConnectionError:
@@ -259,10 +262,10 @@ class Transport:
         except LunaError as error:
             _log.warning("a session was turned away", peer=context.peer(), reason=error.message)
             await context.abort(*status_of(error))
-        end = SessionEnd(EndKind.BROKEN, "the stream broke before it was answered")
-        accepted = not answer.refusal
+        end = SessionEnd(EndKind.BROKEN, "the connection was lost")
+        accepted = not answer.hello.refusal
         try:
-            await stream.write(hello_frame(answer))
+            await stream.write(answer.SerializeToString())
             if accepted:
                 end = await self._pump(session)
         except ConnectionError as error:

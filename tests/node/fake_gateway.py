@@ -7,13 +7,22 @@ from __future__ import annotations
 
 import os
 import threading
+from dataclasses import dataclass
 
 from google.protobuf.message import DecodeError
 
 from luna.proto import node_pb2
-from luna.proto.errors import InvalidError
+from luna.proto.errors import InvalidError, NotFoundError, StaleError
 
 FIRST_PYTHON_FIELD = 16
+
+
+@dataclass(frozen=True, slots=True)
+class FakeCounts:
+    """Envelopes taken in from a peer and given out to it."""
+
+    envelopes_in: int
+    envelopes_out: int
 
 
 class FakeGateway:
@@ -26,6 +35,13 @@ class FakeGateway:
         self.outgoing_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self.received: dict[int, list[node_pb2.Envelope]] = {}
         self.log: list[tuple[str, int]] = []
+        self._counts: dict[int, list[int]] = {}  # envelopes in and out, also of removed peers
+
+    def statistics(self, node_id: int) -> FakeCounts:
+        with self._lock:
+            if node_id not in self._counts:
+                raise NotFoundError("no such peer")
+            return FakeCounts(*self._counts[node_id])
 
     def close(self) -> None:
         os.close(self.outgoing_fd)
@@ -36,7 +52,10 @@ class FakeGateway:
 
     def add_peer(self, node_id: int) -> None:
         with self._lock:
+            if node_id in self._counts:
+                raise StaleError("a node id never comes back")
             self._queues[node_id] = []
+            self._counts[node_id] = [0, 0]
             self.log.append(("add", node_id))
 
     def remove_peer(self, node_id: int) -> None:
@@ -58,10 +77,12 @@ class FakeGateway:
             queue = self._queues.get(node_id)
             if not queue:
                 return None
-            parts, size = [], 0
+            parts: list[bytes] = []
+            size = 0
             while queue and (not parts or size + len(queue[0]) <= max_bytes):
                 parts.append(queue.pop(0))
                 size += len(parts[-1])
+            self._counts[node_id][1] += len(parts)
         envelopes = [node_pb2.Envelope.FromString(part) for part in parts]
         return node_pb2.Frame(envelopes=envelopes).SerializeToString()
 
@@ -70,6 +91,10 @@ class FakeGateway:
             message = node_pb2.Frame.FromString(frame)
         except DecodeError:
             raise InvalidError("a malformed frame") from None
+        with self._lock:
+            if node_id not in self._queues:
+                return []
+            self._counts[node_id][0] += len(message.envelopes)
         leftovers = []
         for envelope in message.envelopes:
             fields = [field.number for field, _ in envelope.ListFields()]

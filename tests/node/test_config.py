@@ -92,7 +92,7 @@ def test_a_wildcard_is_advertised_as_a_concrete_address() -> None:
 def test_bad_options_are_invalid() -> None:
     for options in ({"name": "-x"}, {"cluster": ""}, {"threads": 0}, {"labels": {"": "v"}}):
         with pytest.raises(InvalidError):
-            NodeOptions(**options)  # type: ignore[arg-type]
+            NodeOptions(**options)
 
 
 def test_the_state_root_follows_the_xdg_rules() -> None:

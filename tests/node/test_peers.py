@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import AsyncIterator, Iterator
+from functools import partial
 from pathlib import Path
 
 import grpc
@@ -23,6 +24,10 @@ from .peer_node import PeerNode, open_peer_node, wait_for
 async def bridge() -> AsyncIterator[Bridge]:
     async with open_bridge() as bridge:
         yield bridge
+
+
+def sees(node: PeerNode, *names: str) -> bool:
+    return node.live() == list(names)
 
 
 async def connect(one: PeerNode, other: PeerNode) -> None:
@@ -68,7 +73,7 @@ async def test_a_third_node_is_found_through_gossip(bridge: Bridge, tmp_path: Pa
         await connect(a, b)
         await connect(c, b)
         for one, other in ((a, c), (c, a), (a, b), (c, b)):
-            await wait_for(lambda one=one, other=other: one.peers.is_connected(other.id))
+            await wait_for(partial(one.peers.is_connected, other.id))
         assert a.live() == b.live() == c.live() == ["a", "b", "c"]
 
 
@@ -79,7 +84,7 @@ async def test_a_node_that_leaves_is_known_to_have_left(bridge: Bridge, tmp_path
             await connect(c, b)
             await wait_for(lambda: a.peers.is_connected(c.id))
         for node in (a, c):
-            await wait_for(lambda node=node: node.live() == ["a", "c"])
+            await wait_for(partial(sees, node, "a", "c"))
             member = node.peers.membership.get(2)
             assert member is not None
             assert member.state.name == "LEFT"
@@ -115,28 +120,64 @@ async def test_a_node_that_vanishes_is_dead_in_about_a_second(
         assert not a.send(victim, b"lost")
 
 
-async def test_a_broken_stream_is_dialed_again_and_starts_afresh_on_both_sides(
+def cut(node: PeerNode) -> None:
+    """Break every session of a node as a lost connection would."""
+
+    def close() -> None:
+        for session in node.transport._sessions.values():
+            session._stream.close()
+
+    node.bridge.post_to_asyncio(close)
+
+
+def both_received(one: PeerNode, other: PeerNode, count: int) -> bool:
+    return len(one.received(other.id)) == len(other.received(one.id)) == count
+
+
+async def test_a_broken_stream_is_dialed_again_and_goes_on_if_nothing_was_lost(
     bridge: Bridge, tmp_path: Path
 ) -> None:
-    async with open_peer_node(bridge, 1, "a", tmp_path) as a, open_peer_node(bridge, 2, "b", tmp_path) as b:
+    async with (
+        open_peer_node(bridge, 1, "a", tmp_path) as a,
+        open_peer_node(bridge, 2, "b", tmp_path) as b,
+    ):
         await connect(a, b)
+        for number in range(3):
+            a.send(2, b"to b %d" % number)
+            b.send(1, b"to a %d" % number)
+            await wait_for(partial(both_received, a, b, number + 1))
+            cut(a)
+            await wait_for(lambda: not a.peers.is_connected(2))
+            await wait_for(lambda: a.peers.is_connected(2) and b.peers.is_connected(1))
+        assert b.received(1) == [b"to b 0", b"to b 1", b"to b 2"]
+        assert a.received(2) == [b"to a 0", b"to a 1", b"to a 2"]
+        assert a.gateway.log == [("add", 2)]
+        assert b.gateway.log == [("add", 1)]
+        assert a.lost == b.lost == []
+        assert a.errors == b.errors == []
 
-        a.send(2, b"before")
-        await wait_for(lambda: b.received(1) == [b"before"])
 
-        def cut() -> None:
-            for session in a.transport._sessions.values():
-                session._stream.close()
-
-        a.bridge.post_to_asyncio(cut)
-        again = [("add", 2), ("remove", 2), ("add", 2)]
-        await wait_for(lambda: a.gateway.log == again)
-        await wait_for(lambda: [kind for kind, _ in b.gateway.log] == ["add", "remove", "add"])
-        await wait_for(lambda: a.peers.is_connected(2) and b.peers.is_connected(1))
-        assert a.lost == [2]
-        assert a.live() == b.live() == ["a", "b"]
-        a.send(2, b"again")
-        await wait_for(lambda: b.received(1) == [b"before", b"again"])
+@pytest.mark.parametrize("loser", [1, 2])
+async def test_a_broken_stream_that_lost_signals_is_the_end_of_the_peer(
+    bridge: Bridge, tmp_path: Path, loser: int
+) -> None:
+    async with (
+        open_peer_node(bridge, 1, "a", tmp_path) as a,
+        open_peer_node(bridge, 2, "b", tmp_path) as b,
+    ):
+        await connect(a, b)
+        sender, receiver = (a, b) if loser == 1 else (b, a)
+        sender.send(receiver.id, b"arrives")
+        await wait_for(lambda: receiver.received(sender.id) == [b"arrives"])
+        sender.gateway._counts[receiver.id][1] += 1  # given out, and gone with the connection
+        cut(a)
+        await wait_for(lambda: sender.live() == [sender.name])
+        member = sender.peers.membership.get(receiver.id)
+        assert member is not None
+        assert member.state.name == "DEAD"
+        assert sender.lost == [receiver.id]
+        await wait_for(lambda: receiver.errors)
+        assert isinstance(receiver.errors[0], StaleError)
 
 
 async def test_a_taken_name_is_refused_naming_the_other_node(bridge: Bridge, tmp_path: Path) -> None:
