@@ -169,7 +169,7 @@ cdef void tick(Runtime* runtime) noexcept nogil:
 
 
 cdef void* run_clock(void* argument) noexcept nogil:
-    """Body of the clock thread; ends when the runtime stops."""
+    """Body of the clock thread; ends when every scheduler thread has."""
     cdef Runtime* runtime = <Runtime*>argument
     cdef int64_t now, next_tick, idle_since, deadline
     cdef Timer* timer
@@ -177,7 +177,7 @@ cdef void* run_clock(void* argument) noexcept nogil:
     next_tick = luna_now_ns() + EPOCH_NS
     idle_since = luna_now_ns()
     pthread_mutex_lock(&runtime.clock_lock)
-    while not luna_load(&runtime.stopping):
+    while not luna_load(&runtime.clock_ends):
         now = luna_now_ns()
         timer = fire_due(runtime, now)
         if timer != NULL:

@@ -363,6 +363,7 @@ cdef class Core:
             for index in range(runtime.worker_count):
                 pthread_join(runtime.workers[index].thread, NULL)
             pthread_mutex_lock(&runtime.clock_lock)
+            luna_store(&runtime.clock_ends, 1)
             pthread_cond_signal(&runtime.clock_cond)
             pthread_mutex_unlock(&runtime.clock_lock)
             pthread_join(runtime.clock_thread, NULL)

@@ -380,6 +380,7 @@ cdef struct Runtime:
     pthread_t clock_thread
     pthread_mutex_t clock_lock     # the heap and the three below
     pthread_cond_t clock_cond
+    int clock_ends             # after the scheduler threads, whose guests need it to yield
     int clock_sleeping
     int64_t clock_deadline_ns
     TimerNode** heap
