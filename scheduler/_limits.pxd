@@ -62,3 +62,6 @@ cdef enum:
     STARVATION_EPOCHS = 2
     # picks between two looks at the shared queue
     INJECTOR_INTERVAL = 61
+    # nanoseconds a thread without work looks for some before it sleeps: waking a
+    # sleeping thread costs both sides more than this
+    SPIN_NS = 20_000

@@ -27,6 +27,7 @@ cdef extern from * nogil:
     static inline void luna_store64(int64_t *p, int64_t v) { __atomic_store_n(p, v, __ATOMIC_RELAXED); }
     static inline int64_t luna_add64(int64_t *p, int64_t v) { return __atomic_add_fetch(p, v, __ATOMIC_RELAXED); }
     static inline void *luna_load_ptr(void *const *p) { return __atomic_load_n(p, __ATOMIC_ACQUIRE); }
+    static inline void luna_store_ptr(void **p, void *v) { __atomic_store_n(p, v, __ATOMIC_RELEASE); }
     static inline void *luna_exchange_ptr(void **p, void *v) { return __atomic_exchange_n(p, v, __ATOMIC_ACQ_REL); }
     static inline int luna_cas_ptr(void **p, void *expected, void *desired) {
         return __atomic_compare_exchange_n(p, &expected, desired, 0, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
@@ -35,6 +36,11 @@ cdef extern from * nogil:
         struct timespec t;
         clock_gettime(CLOCK_MONOTONIC, &t);
         return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+    }
+    static inline void luna_pause(void) {
+    #if defined(__x86_64__)
+        __builtin_ia32_pause();
+    #endif
     }
     static inline void luna_cond_init(pthread_cond_t *c) {
         pthread_condattr_t a;
@@ -87,9 +93,11 @@ cdef extern from * nogil:
     void luna_store64(int64_t*, int64_t)
     int64_t luna_add64(int64_t*, int64_t)
     void* luna_load_ptr(void**)
+    void luna_store_ptr(void**, void*)
     void* luna_exchange_ptr(void**, void*)
     int luna_cas_ptr(void**, void*, void*)
     int64_t luna_now_ns()
+    void luna_pause()
     void luna_cond_init(pthread_cond_t*)
     void luna_cond_wait_until(pthread_cond_t*, pthread_mutex_t*, int64_t)
     void luna_eventfd_signal(int)

@@ -62,7 +62,17 @@ cdef inline void put(Queue* queue, Process* process) noexcept nogil:
     else:
         queue.last.queue_next = process
     queue.last = process
-    queue.count += 1
+    luna_store64(&queue.count, queue.count + 1)
+
+
+cdef inline int is_empty(Queue* queue) noexcept nogil:
+    """A look without the lock: may be stale, and then costs one more round."""
+    return luna_load64(&queue.count) == 0
+
+
+cdef inline Process* peek_next(Worker* worker) noexcept nogil:
+    """The same for the `next` slot."""
+    return <Process*>luna_load_ptr(<void**>&worker.next)
 
 
 cdef inline Process* take(Queue* queue) noexcept nogil:
@@ -71,7 +81,7 @@ cdef inline Process* take(Queue* queue) noexcept nogil:
         queue.first = process.queue_next
         if queue.first == NULL:
             queue.last = NULL
-        queue.count -= 1
+        luna_store64(&queue.count, queue.count - 1)
         process.queue_next = NULL
     return process
 
@@ -130,7 +140,7 @@ cdef void wake_from(Worker* worker, Process* process) noexcept nogil:
     cdef Runtime* runtime = worker.runtime
     pthread_mutex_lock(&worker.lock)
     displaced = worker.next
-    worker.next = process
+    luna_store_ptr(<void**>&worker.next, process)
     worker.next_since = luna_load64(&runtime.epoch)
     if displaced != NULL:
         put(&worker.woken, displaced)
@@ -143,13 +153,13 @@ cdef void wake_from(Worker* worker, Process* process) noexcept nogil:
 cdef void requeue_preempted(Worker* worker, Process* process) noexcept nogil:
     """Queue a process (state QUEUED already) that used up its time slice."""
     put_counted(worker.runtime, &worker.preempted, &worker.lock, process)
-    if worker.preempted.count > 1:
+    if luna_load64(&worker.preempted.count) > 1:
         wake_one_thread(worker.runtime)
 
 
 cdef Process* take_counted(Runtime* runtime, Queue* queue, pthread_mutex_t* lock) noexcept nogil:
     cdef Process* process
-    if queue.first == NULL:  # a stale look costs one more round, never a process
+    if is_empty(queue):
         return NULL
     pthread_mutex_lock(lock)
     process = take(queue)
@@ -173,7 +183,7 @@ cdef Process* steal(Worker* thief) noexcept nogil:
         victim = &runtime.workers[((thief.random >> 16) + <uint32_t>offset) % <uint32_t>runtime.worker_count]
         if victim == thief:
             continue
-        if victim.woken.first == NULL and victim.preempted.first == NULL:
+        if is_empty(&victim.woken) and is_empty(&victim.preempted):
             continue
         loot.first = NULL
         loot.last = NULL
@@ -210,17 +220,17 @@ cdef Process* pick(Worker* worker) noexcept nogil:
         process = take_counted(runtime, &runtime.injector, &runtime.injector_lock)
         if process != NULL:
             return process
-    if worker.preempted.first == NULL:
+    if is_empty(&worker.preempted):
         worker.preempted_since = epoch
     elif epoch - worker.preempted_since >= STARVATION_EPOCHS:
         worker.preempted_since = epoch
         process = take_counted(runtime, &worker.preempted, &worker.lock)
         if process != NULL:
             return process
-    if worker.next != NULL:
+    if peek_next(worker) != NULL:
         pthread_mutex_lock(&worker.lock)
         process = worker.next
-        worker.next = NULL
+        luna_store_ptr(<void**>&worker.next, NULL)
         pthread_mutex_unlock(&worker.lock)
         if process != NULL:
             return process
@@ -240,10 +250,14 @@ cdef Process* wait_for_work(Worker* worker) noexcept nogil:
     """Sleep until there is a process to run; NULL when the runtime stops."""
     cdef Runtime* runtime = worker.runtime
     cdef Process* process
+    cdef int64_t look_until = luna_now_ns() + SPIN_NS
     while not luna_load(&runtime.stopping):
         process = pick(worker)
         if process != NULL:
             return process
+        if luna_now_ns() < look_until:
+            luna_pause()
+            continue
         pthread_mutex_lock(&runtime.park_lock)
         # Sequentially consistent with put_counted then wake_one_thread: either
         # the waker sees this thread idle or this thread sees the work.
@@ -270,13 +284,13 @@ cdef void surface_stale(Runtime* runtime) noexcept nogil:
     cdef Process* process
     for index in range(runtime.worker_count):
         worker = &runtime.workers[index]
-        if worker.next == NULL:
+        if peek_next(worker) == NULL:
             continue
         process = NULL
         pthread_mutex_lock(&worker.lock)
         if worker.next != NULL and worker.next_since < luna_load64(&runtime.epoch):
             process = worker.next
-            worker.next = NULL
+            luna_store_ptr(<void**>&worker.next, NULL)
             put(&worker.woken, process)
         pthread_mutex_unlock(&worker.lock)
         if process != NULL:
