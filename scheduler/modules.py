@@ -13,6 +13,7 @@ import tempfile
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final, final
@@ -33,6 +34,7 @@ WASM_MAGIC: Final = b"\0asm"
 DATA_SECTION: Final = 11
 MODULES_KEPT: Final = 256
 """compiled modules kept for processes that do not run yet, the least used ones dropped first."""
+WASMTIME_VERSION: Final = version("wasmtime")
 COMPILATIONS_AT_ONCE: Final = 2
 """threads; each compilation uses all cores already, more would only cost memory."""
 
@@ -165,7 +167,7 @@ class Modules:
         """Runs in a worker thread; compiling does not hold the GIL."""
         path = None
         if self._cache is not None:
-            path = self._cache / f"{sha256.hex()}-{engine.mode.name}-{wasmtime.__version__}.cwasm"
+            path = self._cache / f"{sha256.hex()}-{engine.mode.name}-{WASMTIME_VERSION}.cwasm"
             try:
                 return wasmtime.Module.deserialize_file(engine.engine, str(path))
             except (wasmtime.WasmtimeError, OSError):
