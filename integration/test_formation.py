@@ -122,7 +122,7 @@ def test_another_cluster_is_not_joined(nodes: NodeStarter) -> None:
 
 
 def test_luna_leave_of_another_node(nodes: NodeStarter) -> None:
-    a, b, c = trio_of_nodes(nodes)
+    a, _, c = trio_of_nodes(nodes)
     done = a.luna("leave", "c")
     assert done.returncode == 0, done.stderr
     assert c.wait_exit() == 0

@@ -167,7 +167,7 @@ def test_requests_leave_no_threads_or_files_behind(nodes: NodeStarter) -> None:
 
 
 def _connections(pid: int) -> int:
-    own = {os.readlink(path) for path in Path(f"/proc/{pid}/fd").iterdir() if path.is_symlink()}
+    own = {str(path.readlink()) for path in Path(f"/proc/{pid}/fd").iterdir() if path.is_symlink()}
     established = 0
     for line in Path(f"/proc/{pid}/net/tcp").read_text().splitlines()[1:]:
         fields = line.split()

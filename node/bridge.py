@@ -45,12 +45,12 @@ async def open_bridge() -> AsyncIterator[Bridge]:
     """
     async with trio.open_nursery() as nursery:
         bridge = Bridge(nursery, trio.lowlevel.current_trio_token())
-        bridge._start()
+        bridge.start()
         try:
             yield bridge
         finally:
             with trio.CancelScope(shield=True):
-                await bridge._stop()
+                await bridge.stop()
             nursery.cancel_scope.cancel()
 
 
@@ -205,7 +205,8 @@ class Bridge:
 
     # --- start and stop ---------------------------------------------------------------------
 
-    def _start(self) -> None:
+    def start(self) -> None:
+        """Start the thread; `open_bridge` does."""
         self._thread.start()
 
     def _run_loop(self) -> None:
@@ -217,7 +218,8 @@ class Bridge:
             asyncio.set_event_loop(None)
             self._loop.close()
 
-    async def _stop(self) -> None:
+    async def stop(self) -> None:
+        """End every task and the thread; `open_bridge` does."""
         self._closing = True
         # trio tasks first: an asyncio task that waits for one then ends with ClosedError.
         self._nursery.cancel_scope.cancel()

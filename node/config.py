@@ -100,7 +100,7 @@ def parse_labels(texts: Iterable[str]) -> dict[str, str]:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether every address of `host` is on this machine's loopback interface; False if it resolves to none."""
+    """Whether every address of `host` is on the loopback interface; False if it resolves to none."""
     if is_loopback_literal(host):
         return True
     try:
@@ -119,14 +119,14 @@ def is_loopback_literal(host: str) -> bool:
 
 
 def check_reach(address: Address, *, insecure: bool, purpose: str) -> None:
-    """Raises RefusedError if talking plain text with `address` would leave this machine and was not asked for.
+    """Raises RefusedError if plain text to `address` would leave this machine and was not asked for.
 
     `purpose` says what was to be done there: "listen on", "join".
     """
     if not insecure and not is_loopback(address.host):
         raise RefusedError(
-            f"cannot {purpose} {address}: traffic between nodes is not encrypted yet, so it stays on loopback",
-            hint="use a 127.0.0.1 address, or --insecure in a network where nobody else can listen or connect",
+            f"cannot {purpose} {address}: traffic between nodes is not encrypted yet, and stays on loopback",
+            hint="use a 127.0.0.1 address, or --insecure where nobody else can listen or connect",
         )
 
 
@@ -164,4 +164,4 @@ def default_state_root(environment: Mapping[str, str] = os.environ) -> Path:
     """The directory that holds one state directory per node: ${XDG_STATE_HOME:-~/.local/state}/luna."""
     base = environment.get("XDG_STATE_HOME", "")
     # The XDG specification has relative paths ignored.
-    return (Path(base) if os.path.isabs(base) else Path.home() / ".local" / "state") / "luna"
+    return (Path(base) if Path(base).is_absolute() else Path.home() / ".local" / "state") / "luna"

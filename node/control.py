@@ -1,14 +1,14 @@
 """The control service: what `luna` asks of a node, on the unix socket and on TCP.
 
 Owns the gRPC side: routing a request to the node it names, streams, and statuses with messages for
-people. Lives in the asyncio thread; the work itself is `operations`' on trio. A request is carried at most once
-from node to node, so two nodes that disagree about a name cannot send it round for ever.
+people. Lives in the asyncio thread; the work itself is `operations`' on trio. A request is carried at most
+once from node to node, so two nodes that disagree about a name cannot send it round for ever.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable
 from typing import Any, NoReturn, TypeVar
 
 import grpc
@@ -22,7 +22,7 @@ from luna.node.operations import Operations, Route
 from luna.node.status import LimitError, error_from_status, status_of
 from luna.node.transport import SERVICE, Transport, is_cancelled
 from luna.proto import control_pb2, control_pb2_grpc
-from luna.proto.errors import BrokenError, ClosedError, InternalError, InvalidError, LunaError
+from luna.proto.errors import BrokenError, InternalError, InvalidError, LunaError
 from luna.proto.limits import MAX_MODULE_BYTES
 
 _log = structlog.get_logger(__name__)
@@ -184,7 +184,8 @@ class ControlService(control_pb2_grpc.ControlServicer):
         return control_pb2.NodesReply(nodes=entries)
 
     def _stub(self, route: Route) -> Any:
-        return control_pb2_grpc.ControlStub(self._transport.channel(route.address))  # type: ignore[no-untyped-call]
+        channel = self._transport.channel(route.address)
+        return control_pb2_grpc.ControlStub(channel)  # type: ignore[no-untyped-call]
 
     async def _ask(self, route: Route, method: str, request: Any) -> Any:
         """The answer of another node, or None if there is none in OVERVIEW_TIMEOUT_S."""

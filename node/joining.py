@@ -1,7 +1,7 @@
 """Finding the cluster: the addresses a node was told to join, and those that discovery reports.
 
-Owns when and how often an address is met. A target that does not answer is tried again for as long as the node
-runs; one that says that this node has no place in its cluster stops it. Lives on trio.
+Owns when and how often an address is met. A target that does not answer is tried again for as long as the
+node runs; one that says that this node has no place in its cluster stops it. Lives on trio.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Joiner:
         self._found: trio.MemoryReceiveChannel[str] = found
 
     async def join_first(self, targets: Sequence[Address]) -> None:
-        """One round over the targets at the start, with a session to each that answers, for CONNECT_TIMEOUT_S.
+        """One round over the targets, with a session to each that answers, for CONNECT_TIMEOUT_S.
 
         Raises JoinRefusedError if one turns this node away, InvalidError if one is not a node.
         """

@@ -56,7 +56,7 @@ class Library:
         return module
 
     async def held(self, sha256: bytes) -> Module:
-        """A module this node holds, compiled. Raises NotFoundError if it lacks it, InvalidError for a bad hash."""
+        """A module this node holds, compiled. Raises NotFoundError, InvalidError for a bad hash."""
         return await self._module(sha256, None)
 
     async def obtain(self, sha256: bytes, address: str) -> Module:

@@ -71,7 +71,7 @@ class ModuleStore:
         await self._evict_files()
 
     async def get(self, sha256: bytes) -> bytes | None:
-        """The bytes of a module, or None if the store lacks it. A damaged file is dropped and counts as lacking."""
+        """The bytes of a module, or None if the store lacks it. A damaged file counts as lacking."""
         await trio.lowlevel.checkpoint()
         data = self._memory.get(sha256)
         if data is not None:
@@ -116,10 +116,10 @@ class ModuleStore:
         return sha256
 
     async def obtain(self, sha256: bytes, fetch: Fetch) -> bytes:
-        """The bytes of a module: from the store, or through `fetch`, which runs once however many wait for it.
+        """The bytes of a module: from the store, or through `fetch`, once however many wait for it.
 
-        Raises InvalidError if what came has another hash, and whatever `fetch` raises (each waiter gets the same
-        error). A waiter that is cancelled leaves the transfer to the others; the last one ends it.
+        Raises InvalidError if what came has another hash, and whatever `fetch` raises (each waiter gets the
+        same error). A waiter that is cancelled leaves the transfer to the others; the last one ends it.
         """
         if len(sha256) != SHA256_BYTES:
             raise InvalidError(f"a module hash has {SHA256_BYTES} bytes, not {len(sha256)}")
@@ -211,7 +211,7 @@ def _take_stock(directory: Path) -> list[tuple[bytes, int]]:
     for entry in os.scandir(directory):
         stem, dot, suffix = entry.name.partition(".")
         if entry.name.endswith(".partial"):
-            os.unlink(entry.path)
+            Path(entry.path).unlink()
         elif dot and suffix == "wasm" and len(stem) == 2 * SHA256_BYTES:
             with contextlib.suppress(ValueError):
                 status = entry.stat()

@@ -69,7 +69,7 @@ class Operations:
         return self._route(place(self._peers.membership.live(), Placement(name=name)))
 
     async def route_process(self, process: control_pb2.ProcessRef) -> tuple[Route, int]:
-        """The node of a process, and its pid. Raises NotFoundError, InvalidError if neither form is complete."""
+        """The node of a process, and its pid. Raises NotFoundError, InvalidError if it is not named."""
         if process.pid:
             await trio.lowlevel.checkpoint()
             node_id = node_of(process.pid)

@@ -1,8 +1,8 @@
 """The other nodes, as this one deals with them: admission, sessions, verdicts, gossip.
 
 Owns the membership table of the node and one task per live peer (`keeping.keep`), and does what the table's
-events ask for: a peer that joined gets a session, one that died or left is cut off from the native core, which
-fires links and monitors across the pair. Lives on trio. It carries no bytes (`transport`) and
+events ask for: a peer that joined gets a session, one that died or left is cut off from the native core,
+which fires links and monitors across the pair. Lives on trio. It carries no bytes (`transport`) and
 spawns nothing (`remote_spawn`).
 """
 
@@ -290,7 +290,7 @@ class Peers:
         return session.acknowledged != self._counts(session.peer_id)[1]
 
     async def _end_replaced(self, peer_id: int) -> None:
-        """Wait until earlier sessions that this peer dialed have ended, so that what they brought is counted."""
+        """Wait until the peer's earlier sessions have ended, so that what they brought is counted."""
         peer = self._peers.get(peer_id)
         for accepted in list(peer.accepted) if peer is not None else ():
             self._bridge.post_to_asyncio(accepted.session.close, "replaced by a new session")
@@ -332,11 +332,8 @@ class Peers:
         """`peer` is gone for good: it left, or is declared dead."""
         if self._peers.get(peer.id) is not peer:
             return
-        _log.warning(
-            "node left" if left else "node declared dead", peer=self._name(peer.id), id=peer.id, why=reason
-        )
         table = self.membership
-        self._act(table.mark_left(peer.id) if left else table.declare_dead(peer.id))
+        self._act(table.mark_left(peer.id) if left else table.declare_dead(peer.id), reason)
 
     def turned_away(self, error: JoinRefusedError) -> None:
         """A peer says that this node is no member: stop, unless the refusal is about that peer alone."""
@@ -383,7 +380,7 @@ class Peers:
 
     # --- what the membership table asks for -------------------------------------------------
 
-    def _act(self, events: Sequence[Event]) -> None:
+    def _act(self, events: Sequence[Event], reason: str = "another node says so") -> None:
         for event in events:
             node = event.member.node
             match event.kind:
@@ -391,9 +388,12 @@ class Peers:
                     _log.info("node joined", peer=node.name, id=node.id, address=node.address)
                     if not self._leaving:
                         self._add(node)
-                case EventKind.DIED | EventKind.LEFT:
-                    _log.info(f"node {event.kind.value}", peer=node.name, id=node.id)
-                    self._drop(node.id, event.kind.value)
+                case EventKind.LEFT:
+                    _log.info("node left", peer=node.name, id=node.id, why=reason)
+                    self._drop(node.id, "left")
+                case EventKind.DIED:
+                    _log.warning("node declared dead", peer=node.name, id=node.id, why=reason)
+                    self._drop(node.id, "was declared dead")
                 case EventKind.NAME_CONFLICT:
                     if node.id == self.own.id and event.other is not None:
                         self._fatal(_name_taken(event.other.node))

@@ -3,8 +3,8 @@
 Owns the pumping and the reason why a session ended. Lives in the asyncio thread. It decodes no signal
 (the core does, without the GIL) and decides nothing about members: it reports how it ended, once.
 
-Every message of the stream is a Frame. The first each way holds only a Hello, and a Goodbye stands alone in the
-last one; the frames between hold envelopes and go to and from the core unread.
+Every message of the stream is a Frame. The first each way holds only a Hello, and a Goodbye stands alone
+in the last one; the frames between hold envelopes and go to and from the core unread.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Stream(Protocol):
     """A bidirectional stream of messages, either end of a gRPC call."""
 
     async def read(self) -> bytes | None:
-        """The next message; None when there is none any more. Raises ConnectionError with the reason if it broke."""
+        """The next message; None at the end. Raises ConnectionError, with the reason, if it broke."""
 
     async def write(self, message: bytes) -> None:
         """Send a message. Raises ConnectionError if the stream is broken."""
@@ -94,6 +94,7 @@ class Session:
         self._gateway = gateway
         self._hand_over = hand_over
         self._frames_ready = asyncio.Event()
+        self._ended = asyncio.Event()
         self._room = asyncio.Semaphore(MAX_PENDING_BATCHES)
         self._goodbye: str | None = None
         self._closed_because: str | None = None
@@ -116,6 +117,10 @@ class Session:
         self._goodbye = reason
         self._frames_ready.set()
 
+    async def wait_ended(self) -> None:
+        """Wait until `run` is about to return."""
+        await self._ended.wait()
+
     async def run(self) -> SessionEnd:
         """Pump until the session ends, and say how."""
         reader = self._reader = asyncio.create_task(self._read_all())
@@ -125,8 +130,8 @@ class Session:
         try:
             await asyncio.wait({reader, writer}, return_when=asyncio.FIRST_COMPLETED)
             if not reader.done():
-                # The writer's error only says that the stream is dead; the reader learns why, or reads the Goodbye
-                # that crossed ours.
+                # The writer's error only says that the stream is dead; the reader learns why, or reads the
+                # Goodbye that crossed ours.
                 await asyncio.wait({reader}, timeout=FLUSH_TIMEOUT_S)
             if self._goodbye is not None or self._closed_because is not None:
                 return SessionEnd(EndKind.CLOSED, self._closed_because or "this node is leaving")
@@ -136,6 +141,7 @@ class Session:
                 task.cancel()
             await asyncio.gather(reader, writer, return_exceptions=True)
             self._stream.close()
+            self._ended.set()
 
     async def _read_all(self) -> SessionEnd:
         try:

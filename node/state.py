@@ -1,8 +1,8 @@
 """The state directory of a node, its lock, and its entry in the run directory.
 
 Owns who may use a state directory (one node at a time, held by flock, so a killed node leaves nothing
-locked), where the control socket goes, and the record by which commands find the node. What is inside `modules/` and
-`cache/` belongs to others.
+locked), where the control socket goes, and the record by which commands find the node. What is inside
+`modules/` and `cache/` belongs to others.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class NodeState:
 
 @contextlib.contextmanager
 def open_state(options: NodeOptions, environment: Mapping[str, str] = os.environ) -> Iterator[NodeState]:
-    """Choose, create and lock the state directory for the length of the block; the socket file is removed after.
+    """Choose, create and lock the state directory for the length of the block; then remove the socket.
 
     Raises BusyError if a running node holds it, BrokenError if it cannot be made or locked.
     """

@@ -4,7 +4,8 @@ Owns every socket of a node. Lives in the asyncio thread. It carries requests to
 (`PeerHandlers`) and never decides who may be a peer.
 
 A session has a connection of its own, so that a module transfer or a control request never delays a
-signal; and each attempt to open one has a new channel, since gRPC waits a second before it reconnects an old one.
+signal; and each attempt to open one has a new channel, since gRPC waits a second before it reconnects an
+old one.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ SERVICE = "luna.v1.Node"
 _EOF: Any = grpc.aio.EOF  # type: ignore[attr-defined]  # missing in the published stubs
 
 MAX_CHANNELS = 64
-"""idle channels kept for module transfers and control requests to other nodes; the least recently used closes."""
+"""channels kept for module transfers and control requests to other nodes; the least used one closes."""
 
 SERVER_STOP_GRACE_S = 0.5
 """seconds that open calls get when the server stops; sessions have said goodbye before."""
@@ -129,7 +130,7 @@ class Transport:
     # --- the server -------------------------------------------------------------------------
 
     async def bind(self, host: str, ports: Sequence[int], control_socket: Path) -> int:
-        """Take the first free one of `ports` (0: any) of `host`, and the unix `control_socket` with mode 0600.
+        """Take the first free one of `ports` (0: any) of `host`, and the unix `control_socket`, mode 0600.
 
         Nothing is served before `start`. Returns the TCP port. Raises BrokenError with the system's reason if
         no address can be had.
@@ -146,7 +147,8 @@ class Transport:
                 continue
             try:
                 server.add_insecure_port(f"unix:{control_socket}")
-                control_socket.chmod(0o600)  # its directory is 0700 already, so nobody got in before
+                # Its directory is 0700 already, so nobody got in before.
+                control_socket.chmod(0o600)  # noqa: ASYNC240  # one system call on a local file
             except (OSError, RuntimeError) as error:
                 raise BrokenError(f"cannot listen on the control socket {control_socket}: {error}") from None
             self._server = server
@@ -208,8 +210,7 @@ class Transport:
         """Say goodbye on every session and wait for their ends, at most about FLUSH_TIMEOUT_S."""
         for session in list(self._sessions.values()):
             session.say_goodbye(reason)
-        while self._sessions:
-            await asyncio.sleep(0.01)
+        await asyncio.gather(*(session.wait_ended() for session in self._sessions.values()))
 
     async def dial(self, address: str, peer_id: int, first: node_pb2.Frame) -> tuple[Session, node_pb2.Hello]:
         """Open a session, say `first` and hear the answer, which the caller judges; then it calls `run` or
@@ -272,8 +273,8 @@ class Transport:
             end = SessionEnd(EndKind.BROKEN, str(error))
         finally:
             if accepted:
-                # Also when this handler is cancelled, which is how gRPC reports some lost connections: a posted
-                # call needs no wait.
+                # Also when this handler is cancelled, which is how gRPC reports some lost connections: a task
+                # of its own is not.
                 self._bridge.spawn_asyncio(self._report_end, session, end)
         if end.kind is EndKind.INVALID:
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, end.detail)
@@ -287,7 +288,7 @@ class Transport:
     async def meet(self, address: str, hello: node_pb2.Hello) -> node_pb2.Hello:
         """Exchange Hello with the node at `address`.
 
-        Raises BrokenError if nobody answers in CONNECT_TIMEOUT_S, InvalidError if something else than a node does.
+        Raises BrokenError if nobody answers in CONNECT_TIMEOUT_S, InvalidError if it is not a node.
         """
         async with _open_channel(address) as channel:
             call = channel.unary_unary(f"/{SERVICE}/Meet")

@@ -120,7 +120,7 @@ async def open_peer_node(
 async def wait_for(condition: Callable[[], object], what: str = "", timeout_s: float = 5.0) -> None:
     """Wait until `condition()` holds; other threads and sockets decide when, so it is polled."""
     with trio.move_on_after(timeout_s):
-        while not condition():  # noqa: ASYNC110
+        while not condition():
             await trio.sleep(0.005)
         return
     raise AssertionError(f"still not true after {timeout_s} s: {what}")

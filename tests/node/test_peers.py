@@ -12,6 +12,7 @@ import pytest
 import trio
 
 from luna.node.bridge import Bridge, open_bridge
+from luna.node.session import Session
 from luna.node.status import JoinRefusedError
 from luna.proto import node_pb2
 from luna.proto.errors import BrokenError, InvalidError, NotFoundError, RefusedError, StaleError
@@ -130,6 +131,11 @@ def cut(node: PeerNode) -> None:
     node.bridge.post_to_asyncio(close)
 
 
+def replaced(one: PeerNode, other: PeerNode, broken: tuple[Session, Session]) -> bool:
+    now = (one.transport._sessions.get(other.id), other.transport._sessions.get(one.id))
+    return None not in now and now[0] is not broken[0] and now[1] is not broken[1]
+
+
 def both_received(one: PeerNode, other: PeerNode, count: int) -> bool:
     return len(one.received(other.id)) == len(other.received(one.id)) == count
 
@@ -146,9 +152,9 @@ async def test_a_broken_stream_is_dialed_again_and_goes_on_if_nothing_was_lost(
             a.send(2, b"to b %d" % number)
             b.send(1, b"to a %d" % number)
             await wait_for(partial(both_received, a, b, number + 1))
+            broken = (a.transport._sessions[2], b.transport._sessions[1])
             cut(a)
-            await wait_for(lambda: not a.peers.is_connected(2))
-            await wait_for(lambda: a.peers.is_connected(2) and b.peers.is_connected(1))
+            await wait_for(partial(replaced, a, b, broken))
         assert b.received(1) == [b"to b 0", b"to b 1", b"to b 2"]
         assert a.received(2) == [b"to a 0", b"to a 1", b"to a 2"]
         assert a.gateway.log == [("add", 2)]

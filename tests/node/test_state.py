@@ -29,9 +29,11 @@ def test_the_named_node_gets_its_own_private_directory(tmp_path: Path, environme
 
 def test_a_second_node_of_one_name_is_refused_until_the_first_ends(environment: dict[str, str]) -> None:
     with open_state(NodeOptions(name="alpha"), environment):
-        with pytest.raises(BusyError, match=f"process {os.getpid()}") as caught:
-            with open_state(NodeOptions(name="alpha"), environment):
-                pass
+        with (
+            pytest.raises(BusyError, match=f"process {os.getpid()}") as caught,
+            open_state(NodeOptions(name="alpha"), environment),
+        ):
+            pass
         assert caught.value.hint is not None
         assert "--name" in caught.value.hint
     with open_state(NodeOptions(name="alpha"), environment):
@@ -95,6 +97,6 @@ def test_an_unusable_run_directory_does_not_stop_the_node(
     tmp_path: Path, environment: dict[str, str]
 ) -> None:
     (tmp_path / "r").write_text("")
-    with open_state(NodeOptions(name="alpha"), environment) as state:
-        with announced(state, NodeRecord("alpha", 7, "s", "l", os.getpid(), 1)):
-            pass
+    record = NodeRecord("alpha", 7, "s", "l", os.getpid(), 1)
+    with open_state(NodeOptions(name="alpha"), environment) as state, announced(state, record):
+        assert not (tmp_path / "r" / "luna").exists()
