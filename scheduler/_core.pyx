@@ -12,6 +12,7 @@ from luna.scheduler._clock cimport destroy_clock, init_clock, run_clock
 from luna.scheduler._delivery cimport deliver, deliver_frame, take_peer_down, tell
 from luna.scheduler._events cimport *
 from luna.scheduler._execution cimport destroy
+from luna.scheduler._memories cimport use_slab_memories
 from luna.scheduler._output cimport new_output
 from luna.scheduler._peers cimport add_peer, consume_frame, destroy_peers, find_peer, frame_size, init_peers, queue_bytes
 from luna.scheduler._platform cimport *
@@ -57,9 +58,14 @@ BALANCED = TOTAL_SPAWNED
 STATES = ("waiting", "runnable", "running", "running")
 
 
-def prepare_config(size_t config) -> None:
-    """Have engines of a wasm_config_t at that address use the core's fiber stacks."""
+def prepare_config(size_t config, bint copies_data) -> None:
+    """Have engines of a wasm_config_t at that address use the core's fiber stacks.
+
+    And its linear memories, unless they share a module's data by copy-on-write.
+    """
     use_slab_stacks(<wasm_config_t*>config)
+    if copies_data:
+        use_slab_memories(<wasm_config_t*>config)
 
 
 cdef class NativeModule:

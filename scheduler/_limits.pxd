@@ -13,6 +13,17 @@ cdef enum:
     # stacks kept with their pages after use; others give their pages back
     WARM_STACKS = 512
 
+    # bytes of the smallest slot for a linear memory: one wasm page
+    SLOT_MIN = 64 * 1024
+    # sizes of slots, each twice the one before: up to 1 MiB
+    SLOT_CLASSES = 5
+    # bytes of one mapping that slots are cut from
+    MEMORY_SLAB_BYTES = 1024 * 1024 * 1024
+    # bytes up to which clearing a slot is cheaper than having the kernel do it
+    CLEARED_SLOT_MAX = 128 * 1024
+    # cleared slots kept of one size: at most 32 MiB of 64 KiB slots
+    WARM_MEMORIES = 512
+
     # processes; more would need more memory mappings and ids than were measured
     PROCESSES_MAX = 4_000_000
     # bytes of messages waiting in one mailbox before its owner is killed: a

@@ -57,6 +57,21 @@ cdef extern from * nogil:
         void (*finalizer)(void *);
     } wasmtime_stack_creator_t;
 
+    typedef struct wasm_memorytype_t wasm_memorytype_t;
+    typedef struct {
+        void *env;
+        uint8_t *(*get_memory)(void *, size_t *, size_t *);
+        wasmtime_error_t *(*grow_memory)(void *, size_t);
+        void (*finalizer)(void *);
+    } wasmtime_linear_memory_t;
+    typedef wasmtime_error_t *(*luna_new_memory_t)(
+        void *, const wasm_memorytype_t *, size_t, size_t, size_t, size_t, wasmtime_linear_memory_t *);
+    typedef struct {
+        void *env;
+        luna_new_memory_t new_memory;
+        void (*finalizer)(void *);
+    } wasmtime_memory_creator_t;
+
     typedef wasm_trap_t *(*wasmtime_func_unchecked_callback_t)(
         void *, wasmtime_caller_t *, wasmtime_val_raw_t *, size_t);
     typedef void (*wasmtime_func_async_callback_t)(
@@ -89,6 +104,7 @@ cdef extern from * nogil:
     void wasmtime_engine_increment_epoch(wasm_engine_t *);
     void wasmtime_config_host_stack_creator_set(wasm_config_t *, wasmtime_stack_creator_t *);
     void wasmtime_config_async_stack_size_set(wasm_config_t *, size_t);
+    void wasmtime_config_host_memory_creator_set(wasm_config_t *, wasmtime_memory_creator_t *);
 
     wasmtime_context_t *wasmtime_caller_context(wasmtime_caller_t *);
     bool wasmtime_caller_export_get(wasmtime_caller_t *, const char *, size_t, wasmtime_extern_t *);
@@ -213,6 +229,20 @@ cdef extern from * nogil:
         luna_new_stack_t new_stack
         void (*finalizer)(void*) noexcept nogil
 
+    ctypedef struct wasm_memorytype_t:
+        pass
+    ctypedef struct wasmtime_linear_memory_t:
+        void* env
+        uint8_t* (*get_memory)(void*, size_t*, size_t*) noexcept nogil
+        wasmtime_error_t* (*grow_memory)(void*, size_t) noexcept nogil
+        void (*finalizer)(void*) noexcept nogil
+    ctypedef wasmtime_error_t* (*luna_new_memory_t)(
+        void*, const wasm_memorytype_t*, size_t, size_t, size_t, size_t, wasmtime_linear_memory_t*) noexcept nogil
+    ctypedef struct wasmtime_memory_creator_t:
+        void* env
+        luna_new_memory_t new_memory
+        void (*finalizer)(void*) noexcept nogil
+
     ctypedef wasm_trap_t* (*wasmtime_func_unchecked_callback_t)(
         void*, wasmtime_caller_t*, wasmtime_val_raw_t*, size_t) noexcept nogil
     ctypedef void (*wasmtime_func_async_callback_t)(
@@ -248,6 +278,7 @@ cdef extern from * nogil:
     void wasmtime_engine_increment_epoch(wasm_engine_t*)
     void wasmtime_config_host_stack_creator_set(wasm_config_t*, wasmtime_stack_creator_t*)
     void wasmtime_config_async_stack_size_set(wasm_config_t*, size_t)
+    void wasmtime_config_host_memory_creator_set(wasm_config_t*, wasmtime_memory_creator_t*)
 
     wasmtime_context_t* wasmtime_caller_context(wasmtime_caller_t*)
     wbool wasmtime_caller_export_get(wasmtime_caller_t*, const char*, size_t, wasmtime_extern_t*)

@@ -108,5 +108,5 @@ def _configuration(mode: EngineMode) -> wasmtime.Config:
     wasmtime_c.wasmtime_config_memory_guard_size_set(pointer, 0)
     wasmtime_c.wasmtime_config_memory_reservation_for_growth_set(pointer, 0)
     wasmtime_c.wasmtime_config_memory_init_cow_set(pointer, mode.copy_on_write)
-    prepare_config(address_of(pointer))
+    prepare_config(address_of(pointer), not mode.copy_on_write)
     return config
