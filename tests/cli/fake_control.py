@@ -145,8 +145,9 @@ class FakeControl(control_pb2_grpc.ControlServicer):
             yield pb.LogsReply(exit=self.exit)
 
     def _wait(self, context: grpc.ServicerContext) -> None:
-        context.add_callback(self.cancelled.set)
-        context.add_callback(self.release.set)
+        for event in (self.cancelled, self.release):
+            if not context.add_callback(event.set):  # the client has left already
+                event.set()
         self.following.set()
         self.release.wait()
 

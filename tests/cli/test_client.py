@@ -121,5 +121,6 @@ def test_leaving_the_client_ends_its_request(control: FakeControl, own_environme
         with Client(Target("there", path=path)) as client:
             stream = client.logs(parse_process("2@alpha"), follow=True)
             assert next(stream).stdout == b"one\n"
+            assert control.following.wait(30)
         assert control.cancelled.wait(30)
     assert all(thread.name != "luna-calls" for thread in threading.enumerate())
