@@ -31,6 +31,7 @@ from luna.scheduler.hostcalls import HOST_CALLS
 from luna.scheduler.logs import LogReader
 from luna.scheduler.modules import Module, Modules
 from luna.scheduler.peers import PeerGateway
+from luna.scheduler.reasons import explain
 from luna.scheduler.registry import Registry
 from luna.scheduler.requests import GuestTrap, Handler, Request
 
@@ -340,11 +341,11 @@ class Runtime:
                 _, token, _, error = event
                 birth = self._births.get(token)
                 if birth is not None:
-                    birth.error = error
+                    birth.error = None if error is None else explain(error)
                     birth.done.set()
             case _core.EXITED:
                 _, pid, kind, code, reason, output = event
-                self._remember(pid, _Ended(output, ExitStatus(ExitKind(kind), code, reason)))
+                self._remember(pid, _Ended(output, ExitStatus(ExitKind(kind), code, explain(reason))))
             case _core.OUTPUT:
                 for reader in self._readers.get(event[1], ()):
                     reader.set()
