@@ -61,6 +61,12 @@ class Transcript:
             self.collected_bytes -= len(oldest)
             self.dropped_bytes += len(oldest)
 
+    def remarks(self) -> tuple[str, ...]:
+        """What is to be said about the output: once, since a process that writes fast loses often."""
+        if not self.dropped_bytes:
+            return ()
+        return (f"{self.dropped_bytes} bytes of output are lost: the node keeps only the latest",)
+
     def data(self) -> dict[str, object]:
         """`output`, `dropped_bytes` and `exit` of a JSON document; `exit` is null while the process lives."""
         return {
@@ -82,9 +88,7 @@ def receive(
     from luna.proto.errors import BrokenError
 
     for reply in client.logs(process, follow):
-        if reply.dropped_bytes:
-            transcript.dropped_bytes += reply.dropped_bytes
-            output.note(f"{reply.dropped_bytes} bytes of output are lost: the node keeps only the latest")
+        transcript.dropped_bytes += reply.dropped_bytes
         part = reply.WhichOneof("part")
         if part == "exit":
             transcript.exit = _exit(reply.exit)

@@ -35,11 +35,12 @@ class LogsResult(Result):
         return NOTHING
 
     def notes(self) -> tuple[str, ...]:
-        """Why a followed process died, or that it goes on."""
+        """What is missing, and why a followed process died, or that it goes on."""
+        lost = self.transcript.remarks()
         if self.interrupted:
-            return (f"stopped following; {self.pid} goes on",)
+            return (*lost, f"stopped following; {self.pid} goes on")
         remark = self.transcript.exit.remark() if self.followed and self.transcript.exit else None
-        return () if remark is None else (f"{self.pid}: {remark}",)
+        return lost if remark is None else (*lost, f"{self.pid}: {remark}")
 
     @property
     def exit_code(self) -> int:

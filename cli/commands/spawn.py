@@ -67,12 +67,14 @@ class SpawnResult(Result):
         return Line(self.pid) if self.transcript is None else NOTHING
 
     def notes(self) -> tuple[str, ...]:
-        """Why a followed process died, or that it goes on."""
+        """What is missing, and why a followed process died, or that it goes on."""
+        if self.transcript is None:
+            return ()
+        lost = self.transcript.remarks()
         if self.interrupted:
-            return (f"stopped following; {self.pid} goes on (luna logs --follow {self.pid})",)
-        end = self.transcript.exit if self.transcript is not None else None
-        remark = end.remark() if end is not None else None
-        return () if remark is None else (f"{self.pid}: {remark}",)
+            return (*lost, f"stopped following; {self.pid} goes on (luna logs --follow {self.pid})")
+        remark = self.transcript.exit.remark() if self.transcript.exit is not None else None
+        return lost if remark is None else (*lost, f"{self.pid}: {remark}")
 
     @property
     def exit_code(self) -> int:

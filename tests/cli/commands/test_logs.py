@@ -39,10 +39,13 @@ def test_reason_of_a_trap_is_told(luna: Luna, node: NodeRecord, control: FakeCon
     assert luna("logs", "1@alpha") == Outcome(0, "", "")
 
 
-def test_lost_output_is_told(luna: Luna, node: NodeRecord, control: FakeControl) -> None:
-    control.output = [pb.LogsReply(stdout=b"end\n", dropped_bytes=70)]
+def test_lost_output_is_told_once(luna: Luna, node: NodeRecord, control: FakeControl) -> None:
+    control.output = [
+        pb.LogsReply(stdout=b"middle\n", dropped_bytes=30),
+        pb.LogsReply(stdout=b"end\n", dropped_bytes=40),
+    ]
     assert luna("logs", "1@alpha") == Outcome(
-        0, "end\n", "luna: 70 bytes of output are lost: the node keeps only the latest\n"
+        0, "middle\nend\n", "luna: 70 bytes of output are lost: the node keeps only the latest\n"
     )
     assert json.loads(luna("logs", "1@alpha", "--json").stdout)["data"]["dropped_bytes"] == 70
 
