@@ -21,6 +21,8 @@ from typing import Final, final
 import structlog
 import trio
 import wasmtime
+from wasmtime import _bindings as wasmtime_c
+from wasmtime import _ffi as wasmtime_ffi
 
 from luna.proto.errors import InvalidError
 from luna.proto.limits import MAX_MODULE_BYTES
@@ -37,6 +39,17 @@ MODULES_KEPT: Final = 256
 WASMTIME_VERSION: Final = version("wasmtime")
 COMPILATIONS_AT_ONCE: Final = 2
 """threads; each compilation uses all cores already, more would only cost memory."""
+
+_VALUE_TYPES: Final = {
+    "i32": wasmtime_c.wasm_valtype_new(wasmtime_ffi.WASM_I32),
+    "i64": wasmtime_c.wasm_valtype_new(wasmtime_ffi.WASM_I64),
+    "f32": wasmtime_c.wasm_valtype_new(wasmtime_ffi.WASM_F32),
+    "f64": wasmtime_c.wasm_valtype_new(wasmtime_ffi.WASM_F64),
+    "v128": wasmtime_c.wasmtime_wasm_valtype_v128(),
+    "externref": wasmtime_c.wasm_valtype_new(wasmtime_ffi.WASM_ANYREF),
+    "funcref": wasmtime_c.wasm_valtype_new(wasmtime_ffi.WASM_FUNCREF),
+}
+"""Value types of wasm 2.0; those of later proposals are just called "ref"."""
 
 _log = structlog.get_logger("luna.modules")
 
@@ -247,8 +260,8 @@ def _check_imports(compiled: wasmtime.Module, name: str) -> bool:
             continue
         letters = {"i32": "i", "i64": "I", "f64": "f"}
         found = (
-            "".join(letters.get(str(kind), "?") for kind in item.type.params),
-            "".join(letters.get(str(kind), "?") for kind in item.type.results),
+            "".join(letters.get(_value_type(kind), "?") for kind in item.type.params),
+            "".join(letters.get(_value_type(kind), "?") for kind in item.type.results),
         )
         if found != (row.params, row.result):
             wrong.append(f"{label} is imported as {_type_of(item.type)}, but it is {row.type}")
@@ -259,7 +272,15 @@ def _check_imports(compiled: wasmtime.Module, name: str) -> bool:
 
 
 def _type_of(kind: wasmtime.FuncType) -> FunctionType:
-    return FunctionType(tuple(map(str, kind.params)), tuple(map(str, kind.results)))
+    return FunctionType(tuple(map(_value_type, kind.params)), tuple(map(_value_type, kind.results)))
+
+
+def _value_type(kind: wasmtime.ValType) -> str:
+    # By comparison: `str(kind)` ends the OS process when it is a vector or a typed reference.
+    for name, known in _VALUE_TYPES.items():
+        if wasmtime_c.wasmtime_wasm_valtype_equal(known, kind.ptr()):
+            return name
+    return "ref"
 
 
 def _exports(compiled: wasmtime.Module) -> dict[str, FunctionType]:
@@ -278,9 +299,9 @@ def _store(path: Path, code: bytes) -> None:
         try:
             with os.fdopen(descriptor, "wb") as file:
                 file.write(code)
-            os.replace(temporary, path)
+            Path(temporary).replace(path)
         except OSError:
-            os.unlink(temporary)
+            Path(temporary).unlink()
             raise
     except OSError as error:
         _log.warning("compiled code not cached", path=str(path), reason=str(error))
