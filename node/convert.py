@@ -18,8 +18,8 @@ from luna.proto.limits import (
     MAX_PARAMS,
     MAX_PREOPENS,
 )
+from luna.scheduler import ExitStatus
 from luna.scheduler.config import Param, ProcessConfig
-from luna.scheduler.runtime import ExitStatus
 
 PARAM_BYTES = 17
 """bytes of one parameter in guest memory: a type byte and 16 bytes, little endian."""

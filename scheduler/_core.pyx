@@ -269,22 +269,22 @@ cdef class NativeRequest:
         finally:
             self.unlock()
 
-    def module(self, int64_t id) -> NativeModule | None:
+    def module(self, int64_t number) -> NativeModule | None:
         """The module of that id in the process's table, -1 its own; None if unknown."""
         cdef Process* process = self.lock()
         cdef Module* module
         try:
-            module = process.module if id == -1 else <Module*>table_get(&process.modules, <uint64_t>id)
+            module = process.module if number == -1 else <Module*>table_get(&process.modules, <uint64_t>number)
             return None if module == NULL else wrap_module(module)
         finally:
             self.unlock()
 
-    def config(self, int64_t id) -> tuple | None:
+    def config(self, int64_t number) -> tuple | None:
         """The config of that id in the process's table, -1 its own; None if unknown."""
         cdef Process* process = self.lock()
         cdef Config* config
         try:
-            config = process.config if id == -1 else <Config*>table_get(&process.configs, <uint64_t>id)
+            config = process.config if number == -1 else <Config*>table_get(&process.configs, <uint64_t>number)
             return None if config == NULL else config_tuple(config)
         finally:
             self.unlock()
@@ -405,7 +405,7 @@ cdef class Core:
         """Readable when take_ready has something."""
         return self.runtime.outgoing_fd
 
-    def module(self, bytes sha256, int64_t id, bint uses_wasi, size_t engine, size_t fuel_engine, size_t code, linker) -> NativeModule:
+    def module(self, bytes sha256, int64_t number, bint uses_wasi, size_t engine, size_t fuel_engine, size_t code, linker) -> NativeModule:
         """Wrap linked code (a wasmtime_instance_pre_t, taken over)."""
         cdef NativeModule wrapped = NativeModule.__new__(NativeModule)
         cdef Module* module = <Module*>calloc(1, sizeof(Module))
@@ -414,7 +414,7 @@ cdef class Core:
         module.references = 1
         module.runtime = self.runtime
         memcpy(module.sha256, PyBytes_AS_STRING(sha256), 32)
-        module.id = id
+        module.id = number
         module.uses_wasi = uses_wasi
         module.engine = <wasm_engine_t*>engine
         module.fuel_engine = <wasm_engine_t*>fuel_engine

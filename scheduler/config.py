@@ -56,7 +56,6 @@ class ProcessConfig:
             environment_variables=tuple(environment_variables),
         )
 
-
     def within(self, parent: Self) -> Self:
         """This config cut to what its parent has: a child never gets more."""
         fuel = [units for units in (self.max_fuel, parent.max_fuel) if units]

@@ -12,7 +12,6 @@ from collections import OrderedDict
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from enum import IntEnum
 from pathlib import Path
 from typing import Final, Literal, final
 
@@ -20,86 +19,29 @@ import structlog
 import trio
 
 from luna.proto.errors import ClosedError, InvalidError, LunaError, NotFoundError, RefusedError
-from luna.proto.ids import node_of
 from luna.proto.limits import DEAD_LOGS_KEPT
 from luna.scheduler import _core
-from luna.scheduler._core import Core, NativeModule, NativeOutput, NativeRequest, ProcessGoneError
+from luna.scheduler._core import Core, NativeOutput, NativeRequest, ProcessGoneError
 from luna.scheduler.config import Param, ProcessConfig
 from luna.scheduler.engine import Engines
+from luna.scheduler.facts import ExitKind, ExitStatus, ProcessInfo, RuntimeStatistics
 from luna.scheduler.handlers import BuiltinHandlers
 from luna.scheduler.hostcalls import HOST_CALLS
 from luna.scheduler.logs import LogReader
 from luna.scheduler.modules import Module, Modules
 from luna.scheduler.peers import PeerGateway
+from luna.scheduler.pressure import watch_memory
 from luna.scheduler.reasons import explain
 from luna.scheduler.registry import Registry
 from luna.scheduler.requests import GuestTrap, Handler, Request
 
-__all__ = ["ExitKind", "ExitStatus", "ProcessInfo", "Runtime", "RuntimeStatistics", "open_runtime"]
+__all__ = ["Runtime", "open_runtime"]
 
 MAX_PROCESSES: Final = 1_100_000
 """processes of one node: a million, and some for the node's own work."""
-PRESSURE_CHECK_S: Final = 0.25
-"""seconds between looks at the machine's memory while many processes run."""
-PRESSURE_PROCESSES: Final = 1000
-"""processes below which memory is not watched: an idle node stays idle."""
-PRESSURE_FRACTION: Final = 0.1
-"""of the machine's memory; with less available no process is spawned."""
 DEFAULT_ENVIRONMENT: Final = 1
 
 _log = structlog.get_logger("luna.runtime")
-
-
-class ExitKind(IntEnum):
-    """How a process ended; the numbers of luna.v1.ExitKind."""
-
-    NORMAL = 0
-    FAILURE = 1
-    KILLED = 2
-    LINK_DIED = 3
-    NO_PROCESS = 4
-    NO_CONNECTION = 5
-
-
-@final
-@dataclass(frozen=True, slots=True)
-class ExitStatus:
-    """How a process ended."""
-
-    kind: ExitKind
-    code: int
-    """what a shell sees: 0, N of proc_exit(N), or 1."""
-    reason: str
-    """for people."""
-
-
-@final
-@dataclass(frozen=True, slots=True)
-class ProcessInfo:
-    """A live process, as it was a moment ago."""
-
-    pid: int
-    parent: int
-    module: str
-    entry: str
-    state: str
-    messages: int
-    memory_bytes: int
-    age_ms: int
-
-
-@final
-@dataclass(frozen=True, slots=True)
-class RuntimeStatistics:
-    """Counters of a runtime. All but `processes` and `threads` only grow."""
-
-    processes: int
-    threads: int
-    spawned: int
-    exited: int
-    messages_sent: int
-    messages_sent_remote: int
-    preempted: int
 
 
 @final
@@ -223,9 +165,7 @@ class Runtime:
                 environment, inherit, parent, link_tag, token, watch, asker,
             )  # fmt: skip
             if pid == 0:
-                raise RefusedError(
-                    "this node holds as many processes as it may", hint="see --max-processes"
-                )
+                raise RefusedError("this node holds as many processes as it may", hint="see --max-processes")
             if watch:
                 self._outputs[pid] = native_output
                 self._exits[pid] = trio.Event()
@@ -308,12 +248,13 @@ class Runtime:
 
     # -- the event pump -------------------------------------------------------------
 
-    async def _run(self, *, task_status: trio.TaskStatus[None]) -> None:
+    async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
+        """Serve the core until cancelled; `open_runtime` starts it."""
         try:
             async with trio.open_nursery() as nursery:
                 self._nursery = nursery
                 self._core.start()
-                nursery.start_soon(self._watch_memory, name="memory watch")
+                nursery.start_soon(watch_memory, self._core, name="memory watch")
                 task_status.started()
                 while True:
                     await trio.lowlevel.wait_readable(self._core.event_fd)
@@ -396,31 +337,12 @@ class Runtime:
             error = f"no code with a compute limit: {problem.message}".encode()
         self._core.provide_code(pid, error)
 
-    async def _watch_memory(self) -> None:
-        while True:
-            await trio.sleep(PRESSURE_CHECK_S)
-            if self._core.counters()["processes"] >= PRESSURE_PROCESSES:
-                available, total = _memory()
-                self._core.set_pressure(available < total * PRESSURE_FRACTION)
-            else:
-                self._core.set_pressure(False)
-
 
 @final
 @dataclass(slots=True)
 class _Birth:
     done: trio.Event
     error: str | None = None
-
-
-def _memory() -> tuple[int, int]:
-    """(available, total) kibibytes of this machine; Linux's /proc/meminfo."""
-    values = {}
-    with open("/proc/meminfo", encoding="ascii") as file:
-        for line in file:
-            key, _, rest = line.partition(":")
-            values[key] = int(rest.split()[0])
-    return values["MemAvailable"], values["MemTotal"]
 
 
 def _check_entry(module: Module, entry: str, params: Sequence[Param]) -> None:
@@ -458,6 +380,6 @@ async def open_runtime(
     """
     runtime = Runtime(node_id, threads or default_threads(), cache_dir, max_processes)
     async with trio.open_nursery() as nursery:
-        await nursery.start(runtime._run)
+        await nursery.start(runtime.run)
         yield runtime
         nursery.cancel_scope.cancel()
