@@ -15,6 +15,7 @@ import click
 from luna.cli.app import App
 from luna.cli.errors import ExitCode, describe, is_bug
 from luna.cli.options import connect_option
+from luna.cli.output import ReaderGoneError
 from luna.cli.result import Result
 from luna.cli.verbs import LunaGroup
 
@@ -65,7 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except click.exceptions.NoArgsIsHelpError as error:
         print(error.format_message(), file=sys.stderr)
         return ExitCode.USAGE
-    except BrokenPipeError:
+    except (BrokenPipeError, ReaderGoneError):
         _discard_output()
         return ExitCode.BROKEN_PIPE
     except (Exception, KeyboardInterrupt, BaseExceptionGroup) as error:

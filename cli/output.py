@@ -20,6 +20,10 @@ ERROR_SCHEMA = "luna.error/1"
 _STATE_STYLES = {"alive": "green", "suspect": "yellow", "dead": "red", "left": "dim"}
 
 
+class ReaderGoneError(Exception):
+    """Nobody reads our output any more. Not an OSError: click would answer a BrokenPipeError by itself."""
+
+
 class Output:
     """Writes what a command has to say. `json` is set when the user asked for a JSON document."""
 
@@ -59,11 +63,17 @@ class Output:
         print(f"luna: {printable(text)}", file=sys.stderr, flush=True)
 
     def guest(self, stream: int, data: bytes) -> None:
-        """Pass on what a guest wrote to its stdout (1) or stderr (2), byte for byte, at once."""
+        """Pass on what a guest wrote to its stdout (1) or stderr (2), byte for byte, at once.
+
+        Raises ReaderGoneError if there is no reader.
+        """
         target = sys.stdout if stream == 1 else sys.stderr
-        target.flush()
-        target.buffer.write(data)
-        target.buffer.flush()
+        try:
+            target.flush()
+            target.buffer.write(data)
+            target.buffer.flush()
+        except BrokenPipeError as error:
+            raise ReaderGoneError from error
 
     def _document(self, schema: str, data: Mapping[str, object]) -> None:
         # Readable on a terminal, one line elsewhere. Only ASCII: nothing in it can steer a terminal.

@@ -204,11 +204,18 @@ def test_help_version_and_mistakes_load_nothing_heavy(arguments: list[str]) -> N
     assert done.stderr.splitlines()[-1] == "[]"
 
 
-def test_reader_that_goes_away_ends_the_command_silently(node: NodeRecord) -> None:
+@pytest.mark.parametrize("arguments", [["nodes"], ["nodes", "--json"], ["logs", "1@alpha"]])
+def test_reader_that_goes_away_ends_the_command_silently(
+    node: NodeRecord, control: FakeControl, arguments: list[str]
+) -> None:
+    control.output = control.output[:1]
     read_end, write_end = os.pipe()
     os.close(read_end)
     done = subprocess.run(
-        [sys.executable, "-m", "luna.cli.luna", "nodes"], stdout=write_end, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-m", "luna.cli.luna", *arguments],
+        stdout=write_end,
+        stderr=subprocess.PIPE,
+        text=True,
     )
     os.close(write_end)
     assert (done.returncode, done.stderr) == (141, "")
