@@ -8,6 +8,8 @@
  *   spawn_loop(i64 count, i64 window)   spawns `count` processes that report, at most `window` at a time
  *   spawn_monitored(i64 count)          spawns, monitors and awaits the end of `count` processes, one by one
  *   spawn_on(i64 node, i64 count)       the like of spawn_loop with a window of 1, on another node
+ *   spawn_on_by(i64 node, i64 count, i64 spawners)    `count` by each of `spawners` processes at once
+ *   spawn_parked(i64 count)             spawns `count` processes that park, returns when all of them are about to
  *   watch(i64 process)                  returns when the process has died
  *   pingpong(i64 rounds)                `rounds` messages of 8 bytes there and back, to an echo of its own
  *   ping(i64 echo, i64 rounds, i64 size)      the same to a given echo, anywhere, with `size` >= 8 bytes
@@ -19,14 +21,14 @@
  *   echo()                              sends each message back to the process id in its first 8 bytes
  *   sink()                              takes messages; 16 bytes: sender, and 1 when it wants an answer
  *   park()                              waits for a message that never comes
- *   spawn_parked(i64 count)             spawns `count` parked processes, then parks
  *   busy()                              computes without end
  *
  * A failed step traps, so that no wrong measurement looks like a fast one.
  */
 #include "luna.h"
 
-enum { BLOCK = 16384 }; /* bytes written to a message at a time */
+enum { BLOCK = 16384 };  /* bytes written to a message at a time */
+enum { PARKING = 1000 }; /* processes on their way to park: bounds the messages that wait for the parent */
 
 static uint8_t block[BLOCK];
 
@@ -98,6 +100,17 @@ LUNA_EXPORT("spawn_on") void spawn_on(int64_t node, int64_t count) {
     }
 }
 
+LUNA_EXPORT("spawner") void spawner(int64_t parent, int64_t node, int64_t count) {
+    spawn_on(node, count);
+    report(parent);
+}
+
+LUNA_EXPORT("spawn_on_by") void spawn_on_by(int64_t node, int64_t count, int64_t spawners) {
+    luna_value params[] = {luna_i64(self()), luna_i64(node), luna_i64(count)};
+    for (int64_t made = 0; made < spawners; made++) start("spawner", params, sizeof params);
+    for (int64_t ended = 0; ended < spawners; ended++) await_data();
+}
+
 LUNA_EXPORT("watch") void watch(int64_t process) {
     lunatic_process_monitor(process);
     expect(lunatic_message_receive(NULL, 0, LUNA_FOREVER) == LUNA_PROCESS_DIED);
@@ -108,9 +121,22 @@ LUNA_EXPORT("park") void park(void) {
     lunatic_message_receive(&never, 1, LUNA_FOREVER);
 }
 
-LUNA_EXPORT("spawn_parked") void spawn_parked(int64_t count) {
-    for (int64_t made = 0; made < count; made++) start("park", LUNA_NO_PARAMS);
+LUNA_EXPORT("settle") void settle(int64_t parent) {
+    report(parent);
     park();
+}
+
+LUNA_EXPORT("spawn_parked") void spawn_parked(int64_t count) {
+    luna_value parent = luna_i64(self());
+    int64_t settled = 0;
+    for (int64_t made = 0; made < count; made++) {
+        if (made - settled == PARKING) {
+            await_data();
+            settled++;
+        }
+        start("settle", &parent, sizeof parent);
+    }
+    for (; settled < count; settled++) await_data();
 }
 
 LUNA_EXPORT("busy") void busy(void) {

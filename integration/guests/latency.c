@@ -7,6 +7,7 @@
  * Entries:
  *   pingpong(i64 rounds, i64 pause_ms)            messages of 8 bytes to an echo of its own and back
  *   ping(i64 echo, i64 rounds, i64 pause_ms)      the same to a given echo (entry `echo` here or in bench.c)
+ *   ping_sized(i64 echo, i64 rounds, i64 size)    without a pause, with messages of `size` bytes, 8 to 4096
  *   death(i64 node, i64 rounds)                   from the kill of a monitored process to the notice of its
  *                                                 death, on a node or, with -1, in this runtime
  *   echo()                                        answers; runs until it is killed
@@ -17,6 +18,7 @@
 #include "luna.h"
 
 enum { CLOCK_MONOTONIC = 1, STDOUT = 1 };
+enum { BLOCK = 4096 }; /* bytes of the largest message */
 
 /* A histogram with 32 buckets for each power of two: percentiles are right to about 3 %. */
 enum { STEP_BITS = 5, STEPS = 1 << STEP_BITS, BUCKETS = (64 - STEP_BITS + 1) * STEPS };
@@ -121,6 +123,19 @@ LUNA_EXPORT("ping") void ping(int64_t echo_pid, int64_t rounds, int64_t pause_ms
         expect(lunatic_message_receive(NULL, 0, LUNA_FOREVER) == LUNA_DATA);
         record(now_ns() - before);
         if (pause_ms > 0) lunatic_process_sleep_ms(pause_ms);
+    }
+    print_summary();
+}
+
+LUNA_EXPORT("ping_sized") void ping_sized(int64_t echo_pid, int64_t rounds, int64_t size) {
+    static int64_t message[BLOCK / sizeof(int64_t)];
+    expect(size >= (int64_t)sizeof *message && size <= BLOCK);
+    message[0] = lunatic_process_process_id();
+    for (int64_t round = 0; round < rounds; round++) {
+        uint64_t before = now_ns();
+        luna_send(echo_pid, 0, message, (uint32_t)size);
+        expect(lunatic_message_receive(NULL, 0, LUNA_FOREVER) == LUNA_DATA);
+        record(now_ns() - before);
     }
     print_summary();
 }
