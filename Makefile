@@ -52,6 +52,11 @@ guests: setup  ## the example and test programs, in build/guests
 test: setup guests  ## all tests; PYTEST_ARGS="-k name" picks some
 	$(BIN)/pytest $(PYTEST_ARGS)
 
+.PHONY: sanitize
+sanitize: setup guests  ## the native core's tests under AddressSanitizer, then ThreadSanitizer
+	$(BIN)/python tools/sanitize.py address $(PYTEST_ARGS)
+	$(BIN)/python tools/sanitize.py thread $(PYTEST_ARGS)
+
 .PHONY: lint
 lint: setup  ## style, types, generated files, import directions
 	$(BIN)/ruff check .

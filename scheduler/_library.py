@@ -18,4 +18,4 @@ if int(_found.split(".")[0]) != WASMTIME_MAJOR:
         f"Luna's native core is written for wasmtime {WASMTIME_MAJOR}, but wasmtime {_found} is installed; "
         f'run: pip install "wasmtime>={WASMTIME_MAJOR},<{WASMTIME_MAJOR + 1}"'
     )
-ctypes.CDLL(wasmtime._ffi.dll._name, mode=ctypes.RTLD_GLOBAL)  # noqa: SLF001: the package tells its path nowhere else
+ctypes.CDLL(wasmtime._ffi.dll._name, mode=ctypes.RTLD_GLOBAL)  # noqa: SLF001

@@ -335,6 +335,9 @@ class Runtime:
             await self._modules.provide_fuel_code(module)
         except LunaError as problem:
             error = f"no code with a compute limit: {problem.message}".encode()
+        except Exception:
+            _log.exception("compiling with a compute limit failed", pid=pid)
+            error = b"no code with a compute limit: internal error, see the node's log"
         self._core.provide_code(pid, error)
 
 
