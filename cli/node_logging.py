@@ -5,6 +5,7 @@ Owns the set-up of structlog, and of the standard library's logging for what gRP
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
 from typing import Any
@@ -13,6 +14,21 @@ import structlog
 
 LEVELS = ("debug", "info", "warning", "error")
 FORMATS = ("text", "json")
+
+
+class _Stderr:
+    """stderr as far as it takes what is written: a full disk or a lost reader must not stop a node."""
+
+    def write(self, text: str) -> int:
+        """Write `text`, or lose it."""
+        with contextlib.suppress(OSError, ValueError):
+            return sys.stderr.write(text)
+        return 0
+
+    def flush(self) -> None:
+        """Flush, if possible."""
+        with contextlib.suppress(OSError, ValueError):
+            sys.stderr.flush()
 
 
 def set_up_logging(log_format: str, level: str) -> None:
@@ -35,10 +51,10 @@ def set_up_logging(log_format: str, level: str) -> None:
     structlog.configure(
         processors=[*shared, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(number),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(_Stderr()),  # type: ignore[arg-type]
         cache_logger_on_first_use=True,
     )
-    handler = logging.StreamHandler(sys.stderr)
+    handler = logging.StreamHandler(_Stderr())
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,

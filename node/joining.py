@@ -14,7 +14,7 @@ import trio
 from luna.cluster.members import NodeInfo
 from luna.node.config import Address
 from luna.node.peers import Peers
-from luna.node.status import JoinRefusedError
+from luna.node.status import JoinRefusedError, SelfJoinError
 from luna.proto import node_pb2
 from luna.proto.errors import InvalidError, LunaError
 from luna.proto.limits import CONNECT_TIMEOUT_S, RECONNECT_WINDOW_S
@@ -59,6 +59,8 @@ class Joiner:
                 node = await self._meet(str(target))
                 with trio.move_on_after(CONNECT_TIMEOUT_S):
                     await self._peers.wait_connected(node.id)
+            except SelfJoinError:
+                pass  # one list of addresses for all nodes is a usual thing to have
             except (JoinRefusedError, InvalidError) as error:
                 refusals.append(error)
             except LunaError as error:
@@ -73,17 +75,20 @@ class Joiner:
             raise refusals[0]
 
     async def keep_joined(self, target: Address) -> None:
-        """Meet `target` whenever no live member has its address. Never returns."""
-        delay_s = RETRY_S
+        """Meet `target` whenever no live member has its address. Returns only if it is this node itself."""
+        delay_s, said = RETRY_S, False
         while True:
             await trio.sleep(delay_s)
             if any(member.node.address == str(target) for member in self._peers.membership.peers()):
-                delay_s = MAX_RETRY_S
+                delay_s, said = MAX_RETRY_S, False
                 continue
             try:
                 await self._meet(str(target))
+            except SelfJoinError:
+                return
             except LunaError as error:
-                self._judge(error, str(target))
+                self._judge(error, str(target), quietly=said)
+                said = True
             delay_s = min(2 * delay_s, MAX_RETRY_S)
 
     def found(self, address: str, node_id: int, name: str, cluster: str) -> None:
@@ -102,7 +107,7 @@ class Joiner:
             try:
                 await self._meet(address)
             except LunaError as error:
-                self._judge(error, address)
+                self._judge(error, address, quietly=False)
 
     async def _meet(self, address: str) -> NodeInfo:
         deadline = trio.current_time() + NAME_PATIENCE_S
@@ -114,11 +119,12 @@ class Joiner:
                     raise
             await trio.sleep(RETRY_S)
 
-    def _judge(self, error: LunaError, address: str) -> None:
+    def _judge(self, error: LunaError, address: str, *, quietly: bool) -> None:
         if isinstance(error, JoinRefusedError) and error.refusal in _FATAL:
             self._fatal(error)
-        else:
-            _log.info("could not meet a node", address=address, reason=error.message)
+            return
+        log = _log.debug if quietly else _log.info
+        log("could not meet a node", address=address, reason=error.message)
 
 
 _FATAL = {node_pb2.NAME_TAKEN, node_pb2.ID_TAKEN, node_pb2.DECLARED_DEAD}

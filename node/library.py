@@ -16,7 +16,7 @@ import trio
 from luna.node.modules import ModuleStore
 from luna.proto.errors import InvalidError, NotFoundError
 from luna.proto.limits import SHA256_BYTES
-from luna.scheduler.modules import Module
+from luna.scheduler.modules import Module, module_id
 
 
 class Compiler(Protocol):
@@ -24,6 +24,7 @@ class Compiler(Protocol):
 
     async def load_module(self, data: bytes, name: str) -> Module: ...
     def find_module(self, sha256: bytes) -> Module | None: ...
+    def find_module_by_id(self, module_id: int) -> Module | None: ...
 
 
 FetchModule = Callable[[str, bytes], Awaitable[bytes]]
@@ -58,6 +59,18 @@ class Library:
     async def held(self, sha256: bytes) -> Module:
         """A module this node holds, compiled. Raises NotFoundError, InvalidError for a bad hash."""
         return await self._module(sha256, None)
+
+    async def by_id(self, id_: int) -> Module:
+        """A module this node holds by the number that guests use, compiled. Raises NotFoundError."""
+        module = self._compiler.find_module_by_id(id_)
+        if module is not None:
+            await trio.lowlevel.checkpoint()
+            return module
+        # Compiled code of modules that do not run is dropped at some time; the bytes are kept longer.
+        for sha256 in self._store.hashes():
+            if module_id(sha256) == id_:
+                return await self.held(sha256)
+        raise NotFoundError(f"module {id_} is unknown")
 
     async def obtain(self, sha256: bytes, address: str) -> Module:
         """A module that the node at `address` holds, compiled.

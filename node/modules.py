@@ -137,6 +137,10 @@ class ModuleStore:
                 return transfer.data
             # Whoever fetched was cancelled: the next waiter takes over, with its own `fetch`.
 
+    def hashes(self) -> list[bytes]:
+        """The hashes of all modules kept, on disk or in memory."""
+        return [*self._sizes, *self._memory]
+
     def statistics(self) -> tuple[int, int]:
         """Bytes on disk and bytes in memory."""
         return self._stored_bytes, self._memory_bytes

@@ -24,7 +24,7 @@ from luna.node import keeping
 from luna.node.bridge import Bridge
 from luna.node.config import is_loopback_literal
 from luna.node.session import Session, SessionEnd
-from luna.node.status import JoinRefusedError
+from luna.node.status import JoinRefusedError, SelfJoinError
 from luna.node.transport import Transport
 from luna.proto import node_pb2
 from luna.proto.errors import BrokenError, InvalidError, LunaError, NotFoundError, RefusedError, StaleError
@@ -151,7 +151,7 @@ class Peers:
         """Meet the node at `address` (HOST:PORT) and take in its cluster; return that node.
 
         Raises JoinRefusedError if that node turns this one away, RefusedError if this one turns it away,
-        BrokenError if nobody answers, InvalidError if something else than another node does.
+        BrokenError if nobody answers, SelfJoinError if this node itself does, InvalidError for anything else.
         """
         self._check_reach(address)
         answer = await self._bridge.run(self._transport.meet, address, self.hello())
@@ -162,12 +162,13 @@ class Peers:
 
         Raises as `join`.
         """
+        own = self.own
+        if (answer.node.id, answer.node.started_ms) == (own.id, own.started_ms):
+            raise SelfJoinError(f"{address} is this node itself")
         if answer.refusal:
             detail = text_from_peer(answer.detail)
             raise JoinRefusedError(f"the node at {address} turned this one away: {detail}", answer.refusal)
         node = node_from_proto(answer.node)
-        if node.identity == self.own.identity:
-            raise InvalidError(f"{address} is this node itself")
         refused = judge_hello(self.hello(), self.membership, answer)
         if refused is not None:
             raise RefusedError(f"the node at {address} cannot be a peer: {refused.detail}")
@@ -222,16 +223,12 @@ class Peers:
         return await self._module_bytes(sha256)
 
     def _answer(self, hello: node_pb2.Hello) -> node_pb2.Hello:
-        refused = judge_hello(self.hello(), self.membership, hello)
+        own = make_hello(self.own)  # who is turned away learns nothing of the members
+        refused = judge_hello(own, self.membership, hello)
         if refused is not None:
             _log.info("turned a node away", name=text_from_peer(hello.node.name), reason=refused.detail)
-            return node_pb2.Hello(
-                protocol_min=self.hello().protocol_min,
-                protocol_max=self.hello().protocol_max,
-                node=self.hello().node,
-                refusal=refused.refusal,
-                detail=refused.detail,
-            )
+            own.refusal, own.detail = refused.refusal, refused.detail
+            return own
         self._check_reach(hello.node.address)
         self._learn(hello)
         return self.hello()

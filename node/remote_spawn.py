@@ -114,10 +114,8 @@ class RemoteSpawn:
         except InvalidError as error:
             raise GuestTrap(error.message) from None
         request.write_u64(id_at, 0)  # a bad pointer traps now and not when the process already runs
-        module = self._runtime.find_module_by_id(module_id)
         try:
-            if module is None:
-                raise NotFoundError(f"module {module_id} is unknown")
+            module = await self._library.by_id(module_id)
             spawn = node_pb2.Spawn(
                 parent=request.pid,
                 environment=request.environment,
@@ -229,7 +227,7 @@ class RemoteSpawn:
 
     async def _start(self, spawn: node_pb2.Spawn, module: Module) -> int:
         if spawn.monitor:
-            raise RefusedError("this node cannot monitor a process from its birth on")
+            raise InvalidError("this node cannot monitor a process from its birth on")
         return await self._runtime.spawn(
             module,
             entry=check_entry(spawn.entry or "_start"),

@@ -30,6 +30,10 @@ class LimitError(RefusedError):
     """A limit of this node, now or for good, and not a policy: RESOURCE_EXHAUSTED on the wire."""
 
 
+class SelfJoinError(InvalidError):
+    """The address to join is this node's own."""
+
+
 class JoinRefusedError(RefusedError):
     """A node turned this one away; `refusal` is the code of the wire format."""
 
