@@ -46,6 +46,7 @@ cdef Process* new_process(Runtime* runtime, Module* module, Config* config, uint
     retain_module(module)
     process.module = module
     process.output = output
+    output.process = process
     process.entry = copy_text(entry, entry_size)
     process.die_when_link_dies = 1
     process.exit_kind = -1
@@ -149,13 +150,18 @@ cdef int bind_to_node(Process* process, int64_t peer) noexcept nogil:
 cdef void link_to(Process* process, int64_t peer, int64_t theirs, int64_t mine) noexcept nogil:
     """Record a link: each side learns the other's death with its own tag."""
     cdef LinkTags tags
+    cdef Signal* death
     tags.theirs = theirs
     tags.mine = mine
     if process.links == NULL:
         process.links = new unordered_map[int64_t, LinkTags]()
     deref(process.links)[peer] = tags
     if not bind_to_node(process, peer):
-        link_died(process, peer, mine, EXIT_NO_CONNECTION)
+        # Behind what it has told itself before: it may just have chosen to survive this.
+        death = new_signal(process.runtime, SIGNAL_LINK_DEATH, peer)
+        death.tag = mine
+        death.exit = EXIT_NO_CONNECTION
+        deliver(process.runtime, death, process.pid, ANY_ENVIRONMENT, NULL)
 
 
 cdef void link_died(Process* process, int64_t peer, int64_t tag, int exit) noexcept nogil:
