@@ -8,18 +8,27 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
-import wasmtime
+import trio
+
+from luna.scheduler import open_runtime
 
 from .lab import Lab, open_lab
+from .wat import guest
 
+PRINT = '(func (export "_start") (drop (wasi.fd_write 1:i32 0:i32 0:i32 8:i32)))' + "(func (nop))" * 64
 ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _compiling_threads() -> None:
-    """The threads that wasmtime compiles with start now and stay: they are nobody's leftovers."""
-    functions = "(func (nop))" * 64
-    wasmtime.Module(wasmtime.Engine(), f"(module {functions})")
+def _what_wasmtime_keeps() -> None:
+    """Threads and descriptors that wasmtime opens at first use, for as long as the OS process lives."""
+
+    async def print_once() -> None:
+        async with open_runtime(threads=1) as runtime:
+            module = await runtime.load_module(guest(PRINT), "print")
+            await runtime.wait_exit(await runtime.spawn(module))
+
+    trio.run(print_once)
 
 
 @pytest.fixture

@@ -1,0 +1,134 @@
+"""Timers and sleeping."""
+
+from __future__ import annotations
+
+import time
+
+import trio
+
+from .lab import Lab, wait_for
+
+START = '(func (export "_start")'
+SELF = "(process.process_id)"
+
+
+async def test_a_timer_sends_its_message_after_the_delay(lab: Lab) -> None:
+    begin = time.monotonic()
+    await lab.passes(f"""{START}
+        (call $write 3:i64 42:i64)
+        (is64 (timer.send_after {SELF} 50:i64) 0:i64)
+        (is32 (call $receive_any 0:i64) 9027:i32)
+        (is64 (call $receive) 42:i64)
+        (is64 (message.get_tag) 3:i64))""")
+    assert time.monotonic() - begin >= 0.05
+
+
+async def test_timers_fire_in_the_order_of_their_time(lab: Lab) -> None:
+    await lab.passes(f"""
+        (func $after (param $ms i64) (call $write 0:i64 (local.get $ms)) (drop (timer.send_after {SELF} (local.get $ms))))
+        {START}
+          (call $after 40:i64) (call $after 10:i64) (call $after 25:i64) (call $after 0:i64)
+          (is64 (call $receive) 0:i64) (is64 (call $receive) 10:i64)
+          (is64 (call $receive) 25:i64) (is64 (call $receive) 40:i64))""")
+
+
+async def test_setting_a_timer_takes_the_message(lab: Lab) -> None:
+    reason = await lab.traps(f"""{START}
+        (message.create_data 0:i64 0:i64)
+        (drop (timer.send_after {SELF} 1000000:i64))
+        (drop (message.get_tag)))""")
+    assert "there is no message" in reason
+
+
+async def test_a_cancelled_timer_never_fires(lab: Lab) -> None:
+    await lab.passes(f"""{START}
+        (call $write 0:i64 1:i64)
+        (drop (timer.send_after {SELF} 30:i64))
+        (is32 (timer.cancel_timer 0:i64) 1:i32)
+        (is32 (timer.cancel_timer 0:i64) 0:i32)
+        (is32 (call $receive_any 60:i64) 9027:i32))""")
+
+
+async def test_cancelling_a_timer_that_fired_or_never_was_says_0(lab: Lab) -> None:
+    await lab.passes(f"""{START}
+        (is32 (timer.cancel_timer 0:i64) 0:i32)
+        (is32 (timer.cancel_timer -1:i64) 0:i32)
+        (call $write 0:i64 1:i64)
+        (is64 (timer.send_after {SELF} 0:i64) 0:i64)
+        (is64 (call $receive) 1:i64)
+        (is32 (timer.cancel_timer 0:i64) 0:i32))""")
+
+
+async def test_a_timer_outlives_its_process(lab: Lab) -> None:
+    await lab.passes(f"""
+        {START}
+          (drop (call $spawn @"child"))
+          (is64 (call $receive) 42:i64)
+          (is32 (process.exists 2:i64) 0:i32))
+        (func (export "child") (call $write 0:i64 42:i64) (drop (timer.send_after 1:i64 20:i64)))""")
+
+
+async def test_a_timer_to_a_dead_process_is_dropped(lab: Lab) -> None:
+    await lab.passes(f"""{START}
+        (call $write 0:i64 0:i64) (drop (timer.send_after 999999:i64 1:i64))
+        (call $write 0:i64 0:i64) (drop (timer.send_after {7 << 40}:i64 1:i64))
+        (process.sleep_ms 5:i64))""")
+    await wait_for(lambda: lab.runtime.counters()["timers"] == 0)
+
+
+async def test_very_long_delays_do_not_fire_at_once(lab: Lab) -> None:
+    await lab.passes(f"""{START}
+        (call $write 0:i64 0:i64) (drop (timer.send_after {SELF} -1:i64))
+        (call $write 0:i64 0:i64) (drop (timer.send_after {SELF} 10000000000000:i64))
+        (is32 (call $receive_any 10:i64) 9027:i32))""")
+
+
+async def test_many_timers_can_be_set_and_cancelled(lab: Lab) -> None:
+    await lab.passes(f"""{START} (local $n i64)
+        (loop $again
+          (call $write 0:i64 (local.get $n))
+          (is64 (timer.send_after {SELF} (i64.rem_u (local.get $n) 7:i64)) (local.get $n))
+          (if (i32.eqz (i32.wrap_i64 (i64.rem_u (local.get $n) 3:i64)))
+            (then (drop (timer.cancel_timer (local.get $n)))))
+          (local.set $n (i64.add (local.get $n) 1:i64))
+          (br_if $again (i64.lt_u (local.get $n) 20000:i64))))""")
+    await wait_for(lambda: lab.runtime.counters()["timers"] == 0)
+
+
+async def test_unfired_timers_are_freed_with_the_runtime(lab: Lab) -> None:
+    await lab.passes(f"""{START} (local $n i64)
+        (loop $again
+          (call $write 0:i64 0:i64) (drop (timer.send_after 1:i64 100000000:i64))
+          (local.set $n (i64.add (local.get $n) 1:i64))
+          (br_if $again (i64.lt_u (local.get $n) 100:i64))))""")
+    assert lab.runtime.counters()["timers"] == 100
+
+
+async def test_sleeping_takes_its_time_and_no_thread(lab: Lab) -> None:
+    begin = time.monotonic()
+    with trio.fail_after(10):
+        await lab.passes("""
+            (func (export "_start") (local $n i64)
+              (loop $again
+                (drop (call $spawn @"sleeper"))
+                (local.set $n (i64.add (local.get $n) 1:i64))
+                (br_if $again (i64.lt_u (local.get $n) 100:i64)))
+              (loop $again
+                (drop (call $receive))
+                (local.set $n (i64.sub (local.get $n) 1:i64))
+                (br_if $again (i64.gt_u (local.get $n) 0:i64))))
+            (func (export "sleeper") (process.sleep_ms 100:i64) (call $send 1:i64 0:i64 0:i64))""")
+    assert 0.1 <= time.monotonic() - begin < 5
+
+
+async def test_sleeping_zero_milliseconds_returns(lab: Lab) -> None:
+    await lab.passes(f"{START} (process.sleep_ms 0:i64))")
+
+
+async def test_messages_that_come_while_sleeping_are_kept_in_order(lab: Lab) -> None:
+    await lab.passes("""
+        (func (export "_start")
+          (drop (call $spawn @"child"))
+          (process.sleep_ms 30:i64)
+          (is64 (call $receive) 1:i64) (is64 (call $receive) 2:i64))
+        (func (export "child") (call $send 1:i64 0:i64 1:i64) (call $send 1:i64 0:i64 2:i64))""")
