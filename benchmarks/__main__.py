@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -22,6 +23,8 @@ from benchmarks.remote import REMOTE
 from benchmarks.report import document, table
 
 DEFAULT_REPEAT = 3
+TABLE_WIDTH = 140
+"""columns of the table where there is no terminal to fit it to."""
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -63,6 +66,8 @@ def main(
                 f"{benchmark.name:18} {benchmark.about}.{' Only with --slow.' if benchmark.slow else ''}"
             )
         return
+    # As Ctrl-C does: leave through every block, so that no child is left behind.
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     folder = Path(tempfile.mkdtemp(prefix="luna-bench-"))
     try:
         chosen = find_benchmarks((*LOCAL, *REMOTE), only, slow)
@@ -82,7 +87,9 @@ def run_all(chosen: Sequence[Benchmark], lab: Lab, repeat: int, json_file: Path 
     """Run, show and write; whether something could not be measured."""
     started = datetime.now(UTC).isoformat(timespec="seconds")
     machine, found = machine_facts(), versions(lab.erlang is not None)
-    talk, out = Console(stderr=True), Console()
+    talk, out = Console(stderr=True, soft_wrap=True), Console()
+    if not out.is_terminal:
+        out = Console(width=TABLE_WIDTH)
     talk.print(", ".join(f"{key} {value}" for key, value in {**machine, **found}.items()), highlight=False)
     if lab.erlang is None:
         talk.print("Erlang is not measured: erl is not installed or not wanted", highlight=False)

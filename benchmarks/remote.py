@@ -25,8 +25,8 @@ WARM_UP: Final = 100
 SPAWNERS: Final = 32
 MOST_SMALL: Final = 1_000_000
 MOST_LARGE: Final = 20_000
-SMALL_ENVELOPE_BYTES: Final = 98
-"""bytes of a message of 64 on the wire: three process ids and numbers of nine bytes each, and the heads."""
+SMALL_ENVELOPE_BYTES: Final = 97
+"""bytes of a message of 64 on the wire: three numbers of nine bytes each, and the heads."""
 SETTLE_S: Final = 0.2
 """seconds between the start of a watch and the end of its node: the watch has reached it."""
 
