@@ -63,6 +63,7 @@ class Bridge:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run_loop, name=THREAD_NAME, daemon=True)
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._finishers: dict[asyncio.Task[Any], Callable[[], None]] = {}  # of tasks that trio waits for
         self._closing = False
 
     @property
@@ -90,17 +91,14 @@ class Bridge:
         def start() -> None:
             nonlocal task
             task = self._loop.create_task(_awaited(function, args))
-            self._tasks.add(task)
-            task.add_done_callback(finished)
+            self._finishers[task] = finish
+            task.add_done_callback(lambda task: self._finishers.pop(task, lambda: None)())
             if cancelled:
                 task.cancel()
 
-        def finished(task: asyncio.Task[T]) -> None:
-            self._tasks.discard(task)
-            try:
-                self._token.run_sync_soon(trio.lowlevel.reschedule, waiter, _outcome(task))
-            except trio.RunFinishedError:
-                pass  # trio died of something worse; nobody waits any more
+        def finish() -> None:
+            assert task is not None
+            self.post_to_trio(trio.lowlevel.reschedule, waiter, _outcome(task))
 
         def cancel() -> None:
             nonlocal cancelled
@@ -237,6 +235,8 @@ class Bridge:
             _, stuck = await asyncio.wait(others, timeout=STOP_BOUND_S)
             for task in stuck:
                 _log.error("an asyncio task did not end when it was cancelled", task=repr(task.get_coro()))
+                # Whoever waits for it in trio must not wait for ever.
+                self._finishers.pop(task, lambda: None)()
         self._loop.stop()
 
 
@@ -246,7 +246,7 @@ async def _awaited(function: Callable[..., Awaitable[T]], args: tuple[Any, ...])
 
 
 def _outcome(task: asyncio.Task[T]) -> outcome.Outcome[T]:
-    if task.cancelled():
+    if not task.done() or task.cancelled():
         return outcome.Error(asyncio.CancelledError())
     error = task.exception()
     return outcome.Error(error) if error is not None else outcome.Value(task.result())

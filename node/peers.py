@@ -28,9 +28,13 @@ from luna.node.status import JoinRefusedError, SelfJoinError
 from luna.node.transport import Transport
 from luna.proto import node_pb2
 from luna.proto.errors import BrokenError, InvalidError, LunaError, NotFoundError, RefusedError, StaleError
-from luna.proto.limits import MAX_GOSSIP_MEMBERS
+from luna.proto.limits import MAX_GOSSIP_MEMBERS, MIB
 
 _log = structlog.get_logger(__name__)
+
+MAX_ENVELOPE_BYTES = 8 * MIB
+"""bytes of one envelope that Python decodes, into up to thirty times as much: a Spawn with the longest
+arguments and environment has somewhat over four."""
 
 MAX_ARRIVALS = 4
 """accepted sessions of one peer that its task has not looked at yet; a correct peer has one at a time."""
@@ -355,6 +359,8 @@ class Peers:
                 return
             try:
                 for data in envelopes:
+                    if len(data) > MAX_ENVELOPE_BYTES:
+                        raise InvalidError(f"it has {len(data)} bytes")
                     self._take_envelope(member.node, node_pb2.Envelope.FromString(data))
             except (DecodeError, LunaError) as error:
                 reason = error.message if isinstance(error, LunaError) else "malformed"

@@ -20,7 +20,7 @@ from google.protobuf.message import DecodeError
 from luna.cluster.wire import text_from_peer
 from luna.proto import node_pb2
 from luna.proto.errors import InvalidError
-from luna.proto.limits import MAX_FRAME_BYTES, TARGET_FRAME_BYTES
+from luna.proto.limits import MAX_CONTROL_MESSAGE_BYTES, MAX_FRAME_BYTES, MIB, TARGET_FRAME_BYTES
 
 GOODBYE_TAG = bytes([6 << 3 | 2])
 """How a Frame that holds a Goodbye alone begins: field 6, length-delimited."""
@@ -28,6 +28,9 @@ GOODBYE_TAG = bytes([6 << 3 | 2])
 MAX_PENDING_BATCHES = 64
 """batches of Python envelopes on their way to trio; beyond it reading stops, and with it, by
 flow control, the peer's writing. Trio handles a batch in well under a millisecond."""
+
+MAX_PENDING_BYTES = 16 * MIB
+"""bytes of those batches; one more batch, of a frame's size at most, may be taken in above it."""
 
 FLUSH_TIMEOUT_S = 1.0
 """seconds for the last frames and the Goodbye of a session that ends on purpose."""
@@ -95,7 +98,8 @@ class Session:
         self._hand_over = hand_over
         self._frames_ready = asyncio.Event()
         self._ended = asyncio.Event()
-        self._room = asyncio.Semaphore(MAX_PENDING_BATCHES)
+        self._pending: list[int] = []  # sizes of batches that trio has not handled yet, oldest first
+        self._room = asyncio.Event()
         self._goodbye: str | None = None
         self._closed_because: str | None = None
         self._reader: asyncio.Task[SessionEnd] | None = None
@@ -154,13 +158,25 @@ class Session:
                 if frame.startswith(GOODBYE_TAG):
                     return SessionEnd(EndKind.LEFT, _goodbye_reason(frame))
                 envelopes = self._gateway.deliver(self.peer_id, frame)
+                del frame  # up to 64 MiB that need not wait for the next one
                 if envelopes:
-                    await self._room.acquire()
-                    self._hand_over(self.peer_id, envelopes, self._room.release)
+                    await self._pass_on(envelopes)
         except InvalidError as error:
             return SessionEnd(EndKind.INVALID, error.message)
         except ConnectionError as error:
             return SessionEnd(EndKind.BROKEN, str(error))
+
+    async def _pass_on(self, envelopes: list[bytes]) -> None:
+        self._pending.append(sum(map(len, envelopes)))
+        self._hand_over(self.peer_id, envelopes, self._batch_done)
+        del envelopes
+        while len(self._pending) >= MAX_PENDING_BATCHES or sum(self._pending) > MAX_PENDING_BYTES:
+            self._room.clear()
+            await self._room.wait()
+
+    def _batch_done(self) -> None:
+        self._pending.pop(0)  # trio handles them in order
+        self._room.set()
 
     async def _write_all(self) -> None:
         try:
@@ -180,16 +196,20 @@ class Session:
 
 
 def read_hello(frame: bytes | None) -> node_pb2.Frame:
-    """The first frame of a stream, which holds a Hello. Raises InvalidError if there is none."""
+    """The first frame of a stream, which holds a Hello and no envelopes. Raises InvalidError for another."""
     if frame is None:
         raise InvalidError("the stream ended before a Hello")
+    # A stranger sends this: decoding makes up to thirty times its size in objects.
+    if len(frame) > MAX_CONTROL_MESSAGE_BYTES:
+        raise InvalidError(f"the first frame has more than {MAX_CONTROL_MESSAGE_BYTES} bytes")
     try:
         message = node_pb2.Frame.FromString(frame)
     except DecodeError:
         raise InvalidError("the first frame is malformed") from None
-    if not message.HasField("hello"):
-        raise InvalidError("the first frame holds no Hello")
-    return message
+    if message.HasField("hello") and not message.envelopes:
+        return message
+    del message  # not to live on in the traceback
+    raise InvalidError("the first frame holds no Hello, or more than that")
 
 
 def _goodbye_reason(frame: bytes) -> str:

@@ -251,18 +251,31 @@ class Transport:
     async def _on_session(self, _: object, context: Any) -> None:
         stream = _ServerStream(context)
         try:
-            async with asyncio.timeout(CONNECT_TIMEOUT_S):
-                first = read_hello(await stream.read())
-            peer_id = first.hello.node.id
-            session = Session(peer_id, stream, self._gateway, self._hand_over, first.acknowledged)
-            answer = await self._bridge.call_trio(self._trio_side.accept, first.hello, session)
-        except TimeoutError:
-            await context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, "no Hello came")
+            session, answer = await self._receive_session(stream)
         except ConnectionError:
             return
         except LunaError as error:
-            _log.warning("a session was turned away", peer=context.peer(), reason=error.message)
-            await context.abort(*status_of(error))
+            # Without its traceback, whose frames hold what a stranger sent until the next full collection.
+            problem = error.with_traceback(None)
+        else:
+            await self._serve_session(session, answer, stream, context)
+            return
+        _log.warning("a session was turned away", peer=context.peer(), reason=problem.message)
+        await context.abort(*status_of(problem))
+
+    async def _receive_session(self, stream: _ServerStream) -> tuple[Session, node_pb2.Frame]:
+        try:
+            async with asyncio.timeout(CONNECT_TIMEOUT_S):
+                first = read_hello(await stream.read())
+        except TimeoutError:
+            raise InvalidError(f"no Hello came in {CONNECT_TIMEOUT_S:.0f} s") from None
+        peer_id = first.hello.node.id
+        session = Session(peer_id, stream, self._gateway, self._hand_over, first.acknowledged)
+        return session, await self._bridge.call_trio(self._trio_side.accept, first.hello, session)
+
+    async def _serve_session(
+        self, session: Session, answer: node_pb2.Frame, stream: _ServerStream, context: Any
+    ) -> None:
         end = SessionEnd(EndKind.BROKEN, "the connection was lost")
         accepted = not answer.hello.refusal
         try:
@@ -302,8 +315,12 @@ class Transport:
         try:
             answer = await self._bridge.call_trio(self._trio_side.meet, _parse_hello(request))
         except LunaError as error:
-            await context.abort(*status_of(error))
-        return answer.SerializeToString()
+            problem = error.with_traceback(None)  # as above
+        else:
+            return answer.SerializeToString()
+        del request
+        await context.abort(*status_of(problem))
+        raise AssertionError("abort raises")
 
     # --- modules ----------------------------------------------------------------------------
 

@@ -8,6 +8,7 @@ import threading
 import pytest
 import trio
 
+from luna.node import bridge as bridge_module
 from luna.node.bridge import THREAD_NAME, Bridge, open_bridge
 from luna.proto.errors import ClosedError
 
@@ -168,6 +169,35 @@ async def test_leaving_the_block_ends_tasks_of_both_sides_and_the_thread() -> No
         await began.wait()
     assert probe.ended == ["cancelled"]
     assert len(seen) == 1
+    assert bridge_threads() == []
+
+
+async def test_a_task_that_ignores_its_cancellation_holds_nobody_up(
+    monkeypatch: pytest.MonkeyPatch, recwarn: pytest.WarningsRecorder
+) -> None:
+    monkeypatch.setattr(bridge_module, "STOP_BOUND_S", 0.05)
+    began = threading.Event()
+    ended: list[str] = []
+
+    async def stubborn() -> None:
+        began.set()
+        while True:
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                continue
+
+    async def wait_for_it(bridge: Bridge) -> None:
+        with pytest.raises(ClosedError):
+            await bridge.run(stubborn)
+        ended.append("waiter")
+
+    with trio.fail_after(10):
+        async with trio.open_nursery() as nursery, open_bridge() as bridge:
+            nursery.start_soon(wait_for_it, bridge)
+            while not began.is_set():
+                await trio.sleep(0.001)
+    assert ended == ["waiter"]
     assert bridge_threads() == []
 
 

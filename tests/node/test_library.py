@@ -1,0 +1,123 @@
+"""Modules by hash or number: compiled once, from memory, the store, or a peer."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import trio
+import trio.testing
+
+from luna.node.library import Library
+from luna.node.modules import ModuleStore
+from luna.proto.errors import InvalidError, NotFoundError
+from luna.scheduler.modules import Module, module_id
+from luna.scheduler.runtime import Runtime, open_runtime
+
+TEXT = b'(module (func (export "_start")))'
+
+
+class CountingCompiler:
+    """The real runtime; counts, and with `forget` holds nothing compiled."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self.compiled = 0
+        self.forget = False
+
+    async def load_module(self, data: bytes, name: str) -> Module:
+        self.compiled += 1
+        return await self._runtime.load_module(data, name)
+
+    def find_module(self, sha256: bytes) -> Module | None:
+        return None if self.forget else self._runtime.find_module(sha256)
+
+    def find_module_by_id(self, module_id: int) -> Module | None:
+        return None if self.forget else self._runtime.find_module_by_id(module_id)
+
+
+class Rig:
+    def __init__(self, runtime: Runtime, folder: Path) -> None:
+        self.compiler = CountingCompiler(runtime)
+        self.store = ModuleStore(folder)
+        self.fetched: list[str] = []
+        self.gate = trio.Event()
+        self.offer: bytes | None = None
+        self.library = Library(self.compiler, self.store, self._fetch)
+
+    async def _fetch(self, address: str, sha256: bytes) -> bytes:
+        self.fetched.append(address)
+        await self.gate.wait()
+        if self.offer is None:
+            raise NotFoundError("the peer lacks it")
+        return self.offer
+
+
+@pytest.fixture
+async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
+    async with open_runtime(threads=1) as runtime:
+        rig = Rig(runtime, tmp_path)
+        await rig.store.open()
+        yield rig
+
+
+async def test_a_module_that_was_added_is_held_under_the_hash_of_its_binary(rig: Rig) -> None:
+    module = await rig.library.add(TEXT, "text")
+    assert module.source.startswith(b"\0asm")
+    assert await rig.library.held(module.sha256) is module
+    assert await rig.library.module_bytes(module.sha256) == module.source
+    rig.compiler.forget = True
+    assert await rig.library.module_bytes(module.sha256) == module.source
+    assert (await rig.library.held(module.sha256)).sha256 == module.sha256
+
+
+async def test_a_module_is_found_by_the_number_that_guests_use(rig: Rig) -> None:
+    module = await rig.library.add(TEXT, "text")
+    assert await rig.library.by_id(module_id(module.sha256)) is module
+    rig.compiler.forget = True
+    assert (await rig.library.by_id(module_id(module.sha256))).sha256 == module.sha256
+    with pytest.raises(NotFoundError, match="module 1 is unknown"):
+        await rig.library.by_id(1)
+
+
+async def test_a_peer_s_module_is_fetched_and_compiled_once_for_all_who_ask(rig: Rig, tmp_path: Path) -> None:
+    module = await rig.library.add(TEXT, "text")
+    async with open_runtime(threads=1) as runtime:
+        other = Rig(runtime, tmp_path / "other")
+        other.offer = module.source
+        got: list[Module] = []
+
+        async def want() -> None:
+            got.append(await other.library.obtain(module.sha256, "peer:1"))
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(5):
+                nursery.start_soon(want)
+            await trio.testing.wait_all_tasks_blocked(0.05)
+            other.gate.set()
+        assert [one.sha256 for one in got] == [module.sha256] * 5
+        assert other.fetched == ["peer:1"]
+        assert other.compiler.compiled == 1
+
+
+async def test_what_nobody_holds_or_cannot_be_is_one_clear_error(rig: Rig) -> None:
+    rig.gate.set()
+    with pytest.raises(NotFoundError, match="does not hold"):
+        await rig.library.held(b"x" * 32)
+    with pytest.raises(NotFoundError, match="the peer lacks it"):
+        await rig.library.obtain(b"x" * 32, "peer:1")
+    with pytest.raises(NotFoundError):
+        await rig.library.module_bytes(b"x" * 32)
+    with pytest.raises(InvalidError, match="32 bytes"):
+        await rig.library.held(b"short")
+    with pytest.raises(InvalidError):
+        await rig.library.add(b"not a module", "nonsense")
+
+
+async def test_a_peer_that_sends_what_does_not_compile_is_reported(rig: Rig) -> None:
+    rig.offer = b"\0asm, or so it says"
+    rig.gate.set()
+    with pytest.raises(InvalidError):
+        await rig.library.obtain(hashlib.sha256(rig.offer).digest(), "peer:1")
