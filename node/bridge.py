@@ -66,11 +66,6 @@ class Bridge:
         self._finishers: dict[asyncio.Task[Any], Callable[[], None]] = {}  # of tasks that trio waits for
         self._closing = False
 
-    @property
-    def loop(self) -> asyncio.AbstractEventLoop:
-        """The event loop of the asyncio thread; only `call_soon_threadsafe` may be used from outside it."""
-        return self._loop
-
     # --- from trio --------------------------------------------------------------------------
 
     async def run(self, function: Callable[[*Ts], Awaitable[T]], *args: *Ts) -> T:

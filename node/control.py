@@ -20,7 +20,8 @@ from grpc_reflection.v1alpha import reflection
 from luna.node.bridge import Bridge
 from luna.node.operations import Operations, Route
 from luna.node.status import LimitError, error_from_status, status_of
-from luna.node.transport import SERVICE, Transport, is_cancelled
+from luna.node.streams import is_cancelled
+from luna.node.transport import SERVICE, Transport
 from luna.proto import control_pb2, control_pb2_grpc
 from luna.proto.errors import BrokenError, InternalError, InvalidError, LunaError
 from luna.proto.limits import MAX_MODULE_BYTES

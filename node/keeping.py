@@ -20,7 +20,8 @@ from luna.proto.errors import BrokenError, InvalidError, LunaError, RefusedError
 from luna.proto.limits import RECONNECT_WINDOW_S
 
 if TYPE_CHECKING:
-    from luna.node.peers import Accepted, Peer, Peers
+    from luna.node.peer import Accepted, Peer
+    from luna.node.peers import Peers
 
 _log = structlog.get_logger(__name__)
 

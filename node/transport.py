@@ -12,14 +12,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
-
-# gRPC's own log lines on stderr say nothing our errors do not; set before it is imported.
-os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
 import grpc
 import grpc.aio
@@ -31,16 +27,13 @@ from luna.node.config import Address
 from luna.node.modules import check_total
 from luna.node.session import EndKind, Gateway, HandOver, Session, SessionEnd, read_hello
 from luna.node.status import error_from_status, status_of
+from luna.node.streams import SERVER_OPTIONS, ClientStream, ServerStream, is_cancelled, open_channel
 from luna.proto import node_pb2
 from luna.proto.errors import BrokenError, InvalidError, LunaError
 from luna.proto.limits import (
     CONNECT_TIMEOUT_S,
-    KEEPALIVE_INTERVAL_S,
-    KEEPALIVE_TIMEOUT_S,
     MAX_CONTROL_MESSAGE_BYTES,
-    MAX_FRAME_BYTES,
     MAX_MODULE_BYTES,
-    MIB,
     MODULE_CHUNK_BYTES,
 )
 
@@ -48,44 +41,11 @@ _log = structlog.get_logger(__name__)
 
 SERVICE = "luna.v1.Node"
 
-_EOF: Any = grpc.aio.EOF  # type: ignore[attr-defined]  # missing in the published stubs
-
 MAX_CHANNELS = 64
 """channels kept for module transfers and control requests to other nodes; the least used one closes."""
 
 SERVER_STOP_GRACE_S = 0.5
 """seconds that open calls get when the server stops; sessions have said goodbye before."""
-
-_MS = 1000
-_KEEPALIVE = (
-    ("grpc.keepalive_time_ms", int(KEEPALIVE_INTERVAL_S * _MS)),
-    ("grpc.keepalive_timeout_ms", int(KEEPALIVE_TIMEOUT_S * _MS)),
-    # Without it gRPC waits a minute for the answer to a ping, whatever the line above says.
-    ("grpc.http2.ping_timeout_ms", int(KEEPALIVE_TIMEOUT_S * _MS)),
-    ("grpc.keepalive_permit_without_calls", 1),
-    ("grpc.http2.max_pings_without_data", 0),
-)
-# Slack above the limit of a frame: one that is only somewhat too large gets an error of ours, with a reason;
-# gRPC ends the stream of a larger one without a word to this side.
-_MESSAGE_SIZES = (
-    ("grpc.max_receive_message_length", MAX_FRAME_BYTES + MIB),
-    ("grpc.max_send_message_length", MAX_FRAME_BYTES + MIB),
-)
-_SERVER_OPTIONS = (
-    *_KEEPALIVE,
-    *_MESSAGE_SIZES,
-    ("grpc.so_reuseport", 0),  # else two nodes share one port, and each gets some of the calls
-    ("grpc.http2.min_ping_interval_without_data_ms", int(KEEPALIVE_INTERVAL_S * _MS / 3)),
-    ("grpc.http2.min_recv_ping_interval_without_data_ms", int(KEEPALIVE_INTERVAL_S * _MS / 3)),
-    ("grpc.http2.max_ping_strikes", 0),
-)
-_CHANNEL_OPTIONS = (
-    *_KEEPALIVE,
-    *_MESSAGE_SIZES,
-    ("grpc.use_local_subchannel_pool", 1),  # else channels to one address share one connection
-    ("grpc.enable_http_proxy", 0),  # a web proxy cannot carry this, and http_proxy is often set
-    ("grpc.enable_retries", 0),  # a spawn that may have happened must not happen twice
-)
 
 
 class PeerHandlers(Protocol):
@@ -124,7 +84,7 @@ class Transport:
         self._watching = False
         self._sessions: dict[int, Session] = {}
         self._channels: dict[str, Any] = {}
-        self._dialed: set[_ClientStream] = set()  # open ones, whether their session runs yet or not
+        self._dialed: set[ClientStream] = set()  # open ones, whether their session runs yet or not
         self._closing: set[asyncio.Task[Any]] = set()
 
     # --- the server -------------------------------------------------------------------------
@@ -140,7 +100,7 @@ class Transport:
             address = Address(host, port)
             try:
                 await asyncio.get_running_loop().run_in_executor(None, _probe, address)
-                server = grpc.aio.server(options=_SERVER_OPTIONS)
+                server = grpc.aio.server(options=SERVER_OPTIONS)
                 bound = server.add_insecure_port(str(address))
             except (OSError, RuntimeError) as error:
                 problem = _cannot_listen(address, error)
@@ -218,7 +178,7 @@ class Transport:
 
         Raises BrokenError if nobody answers in CONNECT_TIMEOUT_S, InvalidError if the answer is malformed.
         """
-        stream = _ClientStream(address, self._stream_closed)
+        stream = ClientStream(f"/{SERVICE}/Session", address, self._stream_closed)
         self._dialed.add(stream)
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT_S):
@@ -249,7 +209,7 @@ class Transport:
                 del self._sessions[session.peer_id]
 
     async def _on_session(self, _: object, context: Any) -> None:
-        stream = _ServerStream(context)
+        stream = ServerStream(context)
         try:
             session, answer = await self._receive_session(stream)
         except ConnectionError:
@@ -263,7 +223,7 @@ class Transport:
         _log.warning("a session was turned away", peer=context.peer(), reason=problem.message)
         await context.abort(*status_of(problem))
 
-    async def _receive_session(self, stream: _ServerStream) -> tuple[Session, node_pb2.Frame]:
+    async def _receive_session(self, stream: ServerStream) -> tuple[Session, node_pb2.Frame]:
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT_S):
                 first = read_hello(await stream.read())
@@ -274,7 +234,7 @@ class Transport:
         return session, await self._bridge.call_trio(self._trio_side.accept, first.hello, session)
 
     async def _serve_session(
-        self, session: Session, answer: node_pb2.Frame, stream: _ServerStream, context: Any
+        self, session: Session, answer: node_pb2.Frame, stream: ServerStream, context: Any
     ) -> None:
         end = SessionEnd(EndKind.BROKEN, "the connection was lost")
         accepted = not answer.hello.refusal
@@ -303,7 +263,7 @@ class Transport:
 
         Raises BrokenError if nobody answers in CONNECT_TIMEOUT_S, InvalidError if it is not a node.
         """
-        async with _open_channel(address) as channel:
+        async with open_channel(address) as channel:
             call = channel.unary_unary(f"/{SERVICE}/Meet")
             try:
                 answer = await call(hello.SerializeToString(), timeout=CONNECT_TIMEOUT_S)
@@ -378,7 +338,7 @@ class Transport:
         """A channel to another node, kept and shared; not for sessions."""
         channel = self._channels.pop(address, None)
         if channel is None:
-            channel = _open_channel(address)
+            channel = open_channel(address)
             if len(self._channels) >= MAX_CHANNELS:
                 oldest = self._channels.pop(next(iter(self._channels)))
                 self._close_channel(oldest)
@@ -391,7 +351,7 @@ class Transport:
         if channel is not None:
             self._close_channel(channel)
 
-    def _stream_closed(self, stream: _ClientStream) -> None:
+    def _stream_closed(self, stream: ClientStream) -> None:
         self._dialed.discard(stream)
         self._close_channel(stream.channel)
 
@@ -399,70 +359,6 @@ class Transport:
         task = self._bridge.spawn_asyncio(channel.close)
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)
-
-
-class _ClientStream:
-    """The dialing end of a session; owns its channel."""
-
-    def __init__(self, address: str, on_close: Callable[[_ClientStream], None]) -> None:
-        self._on_close = on_close
-        self.channel = _open_channel(address)
-        self._call = self.channel.stream_stream(f"/{SERVICE}/Session")()
-        self._closed = False
-
-    async def read(self) -> bytes | None:
-        try:
-            message = await self._call.read()
-        except grpc.aio.AioRpcError as error:
-            raise ConnectionError(error.details() or error.code().name) from None
-        except asyncio.CancelledError:
-            if not is_cancelled():
-                raise ConnectionError("the stream was closed") from None
-            raise
-        return None if message is _EOF else message
-
-    async def write(self, message: bytes) -> None:
-        await _translated(self._call.write, message)
-
-    async def finish(self) -> None:
-        await _translated(self._call.done_writing)
-
-    def close(self) -> None:
-        if not self._closed:
-            self._closed = True
-            self._call.cancel()
-            self._on_close(self)
-
-
-class _ServerStream:
-    """The accepting end of a session; it ends when the handler that holds it returns."""
-
-    def __init__(self, context: Any) -> None:
-        self._context = context
-
-    async def read(self) -> bytes | None:
-        try:
-            message = await self._context.read()
-        except (grpc.aio.BaseError, grpc.RpcError) as error:
-            raise ConnectionError(str(error) or "the stream broke") from None
-        # gRPC reports a lost connection here as an end, too.
-        return None if message is _EOF else message
-
-    async def write(self, message: bytes) -> None:
-        await _translated(self._context.write, message)
-
-    async def finish(self) -> None:
-        """Returning from the handler ends this direction; nothing to do before."""
-
-    def close(self) -> None:
-        """Returning from the handler closes the stream; nothing to do before."""
-
-
-async def _translated(function: Callable[..., Awaitable[None]], *args: bytes) -> None:
-    try:
-        await function(*args)
-    except (grpc.RpcError, grpc.aio.BaseError, asyncio.InvalidStateError) as error:
-        raise ConnectionError(str(error) or "the stream broke") from None
 
 
 def _probe(address: Address) -> None:
@@ -485,17 +381,6 @@ def _cannot_listen(address: Address, error: OSError | RuntimeError) -> BrokenErr
 
 def _drop_envelopes(peer_id: int, envelopes: list[bytes], done: Callable[[], None]) -> None:
     done()
-
-
-def _open_channel(address: str) -> Any:
-    # Untyped: the published stubs of grpc.aio demand the serializers that this code does without.
-    return grpc.aio.insecure_channel(address, options=_CHANNEL_OPTIONS)
-
-
-def is_cancelled() -> bool:
-    """Whether a CancelledError means this task, and not a gRPC call whose channel was closed under it."""
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
 
 
 def _parse_hello(data: bytes) -> node_pb2.Hello:
