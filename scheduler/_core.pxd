@@ -6,6 +6,8 @@ cdef class NativeModule:
 
 cdef class NativeOutput:
     cdef Output* output
+    cdef int place                 # among its followers, -1: none
+    cdef void release_held(self) noexcept
 
 cdef class NativeRequest:
     cdef Request* request

@@ -37,6 +37,8 @@ class NativeModule:
 
 @final
 class NativeOutput:
+    def follow(self) -> NativeOutput: ...
+    def unfollow(self) -> None: ...
     def read(self, position: int) -> tuple[list[tuple[int, bytes]], int, int, bool]: ...
 
 @final
@@ -95,6 +97,7 @@ class Core:
         link_tag: int | None,
         token: int,
         watched: bool,
+        followed: bool,
         asker: NativeRequest | None,
     ) -> tuple[int, NativeOutput]: ...
     def provide_code(self, pid: int, error: bytes | None) -> None: ...

@@ -13,7 +13,7 @@ from luna.scheduler._delivery cimport deliver, deliver_frame, take_peer_down, te
 from luna.scheduler._events cimport *
 from luna.scheduler._execution cimport destroy
 from luna.scheduler._memories cimport use_slab_memories
-from luna.scheduler._output cimport new_output
+from luna.scheduler._output cimport new_output, take_held
 from luna.scheduler._peers cimport add_peer, consume_frame, destroy_peers, find_peer, frame_size, init_peers, queue_bytes
 from luna.scheduler._platform cimport *
 from luna.scheduler._process cimport free_process, launch, new_process
@@ -111,13 +111,51 @@ cdef class NativeOutput:
 
     def __dealloc__(self):
         if self.output != NULL:
+            self.unfollow()
             release_output(self.output)
+
+    def follow(self) -> NativeOutput:
+        """A reader of its own that writers wait for, so that it loses nothing.
+
+        Of more than FOLLOWERS_MAX at a time the last ones may lose text.
+        """
+        cdef NativeOutput reader
+        cdef int index
+        retain_output(self.output)
+        reader = wrap_output(self.output)
+        pthread_mutex_lock(&self.output.lock)
+        for index in range(FOLLOWERS_MAX):
+            if self.output.followers[index] < 0:
+                self.output.followers[index] = self.output.start
+                reader.place = index
+                break
+        pthread_mutex_unlock(&self.output.lock)
+        return reader
+
+    def unfollow(self) -> None:
+        """Let writers go on without this reader. Idempotent."""
+        if self.place < 0:
+            return
+        pthread_mutex_lock(&self.output.lock)
+        self.output.followers[self.place] = -1
+        self.place = -1
+        pthread_mutex_unlock(&self.output.lock)
+        self.release_held()
+
+    cdef void release_held(self) noexcept:
+        cdef vector[int64_t] released
+        cdef size_t index
+        pthread_mutex_lock(&self.output.lock)
+        take_held(self.output, &released)
+        pthread_mutex_unlock(&self.output.lock)
+        for index in range(released.size()):
+            tell(self.output.runtime, SIGNAL_ROOM, 0, released[index], 0)
 
     def read(self, int64_t position) -> tuple:
         """What came since `position` (0 at first).
 
-        Returns ([(stream 1 or 2, bytes), ...], next position, bytes dropped since
-        the beginning, closed). When nothing came and the process lives, one
+        Returns ([(stream 1 or 2, bytes), ...], next position, bytes of text the log
+        has given up since its beginning, closed). When nothing came and the process lives, one
         EVENT_OUTPUT follows at its next write or at its end.
         """
         cdef Output* output = self.output
@@ -137,9 +175,13 @@ cdef class NativeOutput:
                 memcpy(copy, output.data + offset, size)
             elif not output.closed:
                 output.watched = 1
+            if self.place >= 0:
+                output.followers[self.place] = position + <int64_t>size
             dropped = output.dropped
             closed = output.closed
             pthread_mutex_unlock(&output.lock)
+        if self.place >= 0:
+            self.release_held()
         records = []
         offset = 0
         while offset < size:
@@ -154,6 +196,7 @@ cdef NativeOutput wrap_output(Output* output):
     """Takes over the caller's reference."""
     cdef NativeOutput wrapped = NativeOutput.__new__(NativeOutput)
     wrapped.output = output
+    wrapped.place = -1
     return wrapped
 
 
@@ -462,13 +505,14 @@ cdef class Core:
 
     def spawn(
         self, NativeModule module, bytes entry, params, config, uint64_t environment, bint inherit,
-        int64_t parent, link_tag, int64_t token, bint watched, NativeRequest asker,
+        int64_t parent, link_tag, int64_t token, bint watched, bint followed, NativeRequest asker,
     ) -> tuple:
         """Start a process; EVENT_SPAWNED with `token` tells how its birth went.
 
         `params` are (kind "i32" | "i64" | "v128", 16 bytes little endian). With
         `link_tag` not None it is linked to `parent`, a process of any node. It
         prints where the process that made the request `asker` prints, if given.
+        The output returned of a `followed` process is its follower.
         Returns (pid, NativeOutput), or (0, None) when the node is full.
         """
         cdef Process* process
@@ -498,7 +542,10 @@ cdef class Core:
             process.params[index].kind = <uint8_t>{"i32": LUNA_WASM_I32, "i64": LUNA_WASM_I64, "v128": LUNA_WASM_V128}[kind]
             memcpy(&process.params[index].of, PyBytes_AS_STRING(data), 16)
         retain_output(output)
+        if followed:
+            output.followers[0] = 0
         wrapped = wrap_output(output)
+        wrapped.place = 0 if followed else -1
         pid = process.pid
         if not launch(process):
             free_process(process)
@@ -523,7 +570,7 @@ cdef class Core:
 
     def exists(self, int64_t pid) -> bool:
         """Whether a process of this node lives, in whatever environment."""
-        return pid >> NODE_SHIFT == self.runtime.node_id and is_alive(self.runtime, pid, ANY_ENVIRONMENT)
+        return pid >> NODE_SHIFT == self.runtime.node_id and is_alive(self.runtime, pid, ANY_ENVIRONMENT) != 0
 
     def set_pressure(self, bint pressure) -> None:
         """While set, guests' spawns are refused: the node is short of memory."""

@@ -12,7 +12,7 @@ from libc.string cimport memcpy, strlen
 from luna.scheduler._clock cimport set_timer
 from luna.scheduler._delivery cimport deliver, tell
 from luna.scheduler._events cimport abandon_request, emit
-from luna.scheduler._output cimport release_output_env, write_stderr, write_stdout
+from luna.scheduler._output cimport hold, release_output_env, write_stderr, write_stdout
 from luna.scheduler._peers cimport block
 from luna.scheduler._platform cimport *
 from luna.scheduler._process cimport bury, drain, end, free_process, link_to
@@ -293,6 +293,11 @@ cdef int step(Worker* worker, Process* process) noexcept nogil:
             process.wait = WAIT_ROOM
             return 1
         process.blocked_node = 0
+    if process.blocked_output:
+        process.blocked_output = 0
+        if hold(process.output, process.pid):
+            process.wait = WAIT_ROOM
+            return 1
     luna_store(&process.state, STATE_QUEUED)
     requeue_preempted(worker, process)
     return 0

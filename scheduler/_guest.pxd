@@ -72,11 +72,6 @@ cdef inline int is_utf8(const uint8_t* text, size_t size) noexcept nogil:
     return 1
 
 
-cdef inline void let_go_soon(Process* process) noexcept nogil:
-    """Have the guest yield at its next loop or call: something about it has changed."""
-    wasmtime_context_set_epoch_deadline(process.context, 0)
-
-
 cdef extern from "<stdio.h>" nogil:
     int snprintf(char*, size_t, const char*, ...)
 

@@ -179,7 +179,10 @@ cdef const char* send_scratch(Process* process, int64_t target) noexcept nogil:
     process.scratch = NULL
     luna_add64(&process.runtime.counters[TOTAL_SENT], 1)
     if deliver(process.runtime, message, target, process.environment, process) == 2:
-        let_go_soon(process)
+        if process.blocked_node:
+            let_go_now(process)
+        else:
+            let_go_soon(process)
     return NULL
 
 

@@ -227,16 +227,19 @@ cdef extern from "<time.h>" nogil:
 cdef void sched_yield(void* env, wasmtime_caller_t* caller, const wasmtime_val_t* args, size_t nargs, wasmtime_val_t* results, size_t nresults, wasm_trap_t** trap_out, wasmtime_async_continuation_t* continuation) noexcept nogil:
     cdef Process* process = caller_process(caller)
     prepare(process, results, nresults, trap_out, continuation)
-    process.wait = WAIT_DONE
-    process.wait_result = 0
-    process.blocked_node = 0
+    process.yielding = 1
     continuation.callback = resume_after_yield
 
 
 cdef wbool resume_after_yield(void* env) noexcept nogil:
-    resume(env)
-    let_go_soon(<Process*>env)
-    return True
+    # Pending once, without anything to wait for: the thread takes it for preempted.
+    cdef Process* process = <Process*>env
+    if process.yielding:
+        process.yielding = 0
+        return False
+    process.wait = WAIT_DONE
+    process.wait_result = 0
+    return resume(env)
 
 
 cdef int64_t time_to_wait(const uint8_t* subscription) noexcept nogil:

@@ -56,6 +56,12 @@ cdef enum:
     TABLE_ELEMENTS_MAX = 100_000
     # bytes kept of what one process wrote; LOG_BUFFER_BYTES of luna.proto.limits
     OUTPUT_BYTES_MAX = 256 * 1024
+    # bytes taken of one write; the guest writes the rest again
+    OUTPUT_RECORD_BYTES = 32 * 1024
+    # bytes a follower may lag before writers wait, and at which they go on; with
+    # one more record they fit the half of the log that is kept when it is full
+    OUTPUT_CROWDED_BYTES = 64 * 1024
+    OUTPUT_RELEASE_BYTES = 32 * 1024
     # bytes of an error or exit text
     TEXT_MAX = 4096
 

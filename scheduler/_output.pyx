@@ -2,7 +2,8 @@
 
 A process started from outside leads a group: what its local descendants print
 goes into its log as well as into their own, as with the group leader of an
-Erlang process. The oldest text is given up when a log is full.
+Erlang process. The oldest text is given up when a log is full, but not while
+somebody follows it: then the writers wait for the reader.
 """
 
 from libc.stddef cimport ptrdiff_t
@@ -32,6 +33,7 @@ cdef enum:
 
 cdef Output* new_output(Runtime* runtime, int64_t pid, int mode, Output* leader) noexcept nogil:
     cdef Output* output = <Output*>calloc(1, sizeof(Output))
+    cdef int index
     output.references = 1
     output.runtime = runtime
     output.pid = pid
@@ -39,6 +41,8 @@ cdef Output* new_output(Runtime* runtime, int64_t pid, int mode, Output* leader)
     output.leader = leader
     if leader != NULL:
         retain_output(leader)
+    for index in range(FOLLOWERS_MAX):
+        output.followers[index] = -1
     pthread_mutex_init(&output.lock, NULL)
     luna_add64(&runtime.counters[COUNT_OUTPUTS], 1)
     return output
@@ -53,6 +57,7 @@ cdef void close_output(Output* output) noexcept nogil:
     cdef int watched
     pthread_mutex_lock(&output.lock)
     output.closed = 1
+    output.process = NULL
     watched = output.watched
     output.watched = 0
     pthread_mutex_unlock(&output.lock)
@@ -89,14 +94,45 @@ cdef int make_room(Output* output, size_t needed) noexcept nogil:
     return 1
 
 
-cdef void record(Output* output, int stream, const unsigned char* data, size_t size) noexcept nogil:
+cdef int64_t lag(Output* output) noexcept nogil:
+    """Bytes the slowest follower has not read; 0 when nobody follows."""
+    cdef int64_t behind = 0
+    cdef int64_t end = output.start + <int64_t>output.size
+    cdef int index
+    for index in range(FOLLOWERS_MAX):
+        if output.followers[index] >= 0 and end - output.followers[index] > behind:
+            behind = end - output.followers[index]
+    return behind
+
+
+cdef int hold(Output* output, int64_t pid) noexcept nogil:
+    """Whether a writer must wait for followers; it gets SIGNAL_ROOM when it may go on."""
+    cdef int must_wait
+    cdef Output* read_by = output.leader if output.leader != NULL else output
+    pthread_mutex_lock(&read_by.lock)
+    must_wait = lag(read_by) > OUTPUT_RELEASE_BYTES
+    if must_wait:
+        if read_by.held == NULL:
+            read_by.held = new vector[int64_t]()
+        read_by.held.push_back(pid)
+    pthread_mutex_unlock(&read_by.lock)
+    return must_wait
+
+
+cdef int take_held(Output* output, vector[int64_t]* released) noexcept nogil:
+    """Move the waiting writers to `released` if they may go on. The lock is the caller's."""
+    if output.held == NULL or output.held.size() == 0 or lag(output) > OUTPUT_RELEASE_BYTES:
+        return 0
+    released.swap(output.held[0])
+    return 1
+
+
+cdef int record(Output* output, int stream, const unsigned char* data, size_t size) noexcept nogil:
+    """Append to a log; 1 when its followers lag behind."""
     cdef uint32_t length
     cdef int watched = 0
+    cdef int crowded
     pthread_mutex_lock(&output.lock)
-    if size > OUTPUT_BYTES_MAX // 2 - RECORD_HEADER:
-        output.dropped += <int64_t>(size - (OUTPUT_BYTES_MAX // 2 - RECORD_HEADER))
-        data += size - (OUTPUT_BYTES_MAX // 2 - RECORD_HEADER)
-        size = OUTPUT_BYTES_MAX // 2 - RECORD_HEADER
     if make_room(output, RECORD_HEADER + size):
         length = <uint32_t>size
         output.data[output.size] = <char>stream
@@ -105,9 +141,11 @@ cdef void record(Output* output, int stream, const unsigned char* data, size_t s
         output.size += RECORD_HEADER + size
         watched = output.watched
         output.watched = 0
+    crowded = lag(output) > OUTPUT_CROWDED_BYTES
     pthread_mutex_unlock(&output.lock)
     if watched:
         emit(output.runtime, EVENT_OUTPUT, output.pid, 0, 0, NULL, NULL)
+    return crowded
 
 
 cdef void write_through(int fd, const unsigned char* data, size_t size) noexcept nogil:
@@ -127,14 +165,22 @@ cdef void write_through(int fd, const unsigned char* data, size_t size) noexcept
 
 
 cdef ptrdiff_t write_output(Output* output, int stream, const unsigned char* data, size_t size) noexcept nogil:
+    """Take what a guest prints; may take less than all, the guest then writes the rest."""
+    cdef int crowded
     if size == 0:
         return 0
     if output.mode == OUTPUT_INHERIT:
         write_through(stream, data, size)
         return <ptrdiff_t>size
-    record(output, stream, data, size)
+    if size > OUTPUT_RECORD_BYTES:
+        size = OUTPUT_RECORD_BYTES
+    crowded = record(output, stream, data, size)
     if output.leader != NULL:
-        record(output.leader, stream, data, size)
+        crowded |= record(output.leader, stream, data, size)
+    if crowded and output.process != NULL:
+        # This runs inside a WASI call, which cannot wait: the guest yields right after it.
+        output.process.blocked_output = 1
+        let_go_now(output.process)
     return <ptrdiff_t>size
 
 

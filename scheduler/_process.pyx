@@ -46,6 +46,7 @@ cdef Process* new_process(Runtime* runtime, Module* module, Config* config, uint
     retain_module(module)
     process.module = module
     process.output = output
+    output.process = process
     process.entry = copy_text(entry, entry_size)
     process.die_when_link_dies = 1
     process.exit_kind = -1

@@ -235,6 +235,8 @@ cdef void release_output(Output* output) noexcept nogil:
         leader = output.leader
         luna_add64(&output.runtime.counters[COUNT_OUTPUTS], -1)
         pthread_mutex_destroy(&output.lock)
+        if output.held != NULL:
+            del output.held
         free(output.data)
         free(output)
         output = leader

@@ -21,6 +21,7 @@ cdef enum:
     SHARDS = 256
     ENGINES_MAX = 8
     REQUEST_ARGS_MAX = 12
+    FOLLOWERS_MAX = 8          # of one log at a time; further ones may lose text
 
 cdef enum:
     # What a guest can receive; the numbers are the result codes of `receive`.
@@ -187,6 +188,9 @@ cdef struct Output:
     int64_t dropped            # bytes of text given up to the bound
     int watched                # Python wants an event at the next write
     int closed                 # its process has ended
+    Process* process           # NULL once it has ended
+    int64_t followers[FOLLOWERS_MAX]   # how far each has read; -1: a free place
+    vector[int64_t]* held      # processes that wait for followers to catch up
 
 cdef struct Request:
     int references
@@ -271,6 +275,8 @@ cdef struct Process:
     char* exit_text
     int64_t newborn            # child to be started when this one next lets go
     int blocked_node           # peer whose queue it overfilled
+    int blocked_output         # its followers lag behind
+    int yielding               # in sched_yield, until it was pending once
     IdTable errors
     IdTable configs
     IdTable modules
@@ -400,3 +406,20 @@ cdef struct Runtime:
     Peer* peers
     int outgoing_fd
     int64_t counters[COUNTERS]
+
+
+cdef inline void let_go_soon(Process* process) noexcept nogil:
+    """Have the guest yield at its next call, or at the next epoch if it loops: something has changed."""
+    wasmtime_context_set_epoch_deadline(process.context, 0)
+
+
+cdef inline void let_go_now(Process* process) noexcept nogil:
+    """Have the guest yield at its next call or turn of a loop: it must not produce more now.
+
+    Compiled loops look at the deadline again only when the epoch has passed the
+    one they remember, so the epoch is raised; whoever else runs yields once too early.
+    """
+    wasmtime_context_set_epoch_deadline(process.context, 0)
+    wasmtime_engine_increment_epoch(
+        process.module.fuel_engine if process.config.max_fuel else process.module.engine
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
-from typing import final
+from typing import Self, final
 
 import trio
 
@@ -28,21 +28,38 @@ class LogChunk:
 
 @final
 class LogReader:
-    """Reads a process's output from its beginning. For one task."""
+    """Reads a process's output from its beginning. For one task.
+
+    A follower holds up the writers when it lags: close it when it reads no more.
+    """
 
     def __init__(self, output: NativeOutput, waiting: set[trio.Event]) -> None:
         self._output = output
         self._waiting = waiting
         self._position = 0
-        self._dropped = 0
+        self._text = 0  # bytes from the beginning, read or lost
         self._chunks: deque[LogChunk] = deque()
         self._closed = False
+
+    def close(self) -> None:
+        """Read no more; what follows is not waited for. Idempotent."""
+        self._output.unfollow()
+        self._closed = True
+        self._chunks.clear()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *details: object) -> None:
+        self.close()
 
     def receive_nowait(self) -> LogChunk:
         """The next chunk. Raises WouldBlockError when there is none yet, trio.EndOfChannel at the end."""
         if not self._chunks and not self._closed:
             records, self._position, dropped, self._closed = self._output.read(self._position)
-            lost, self._dropped = dropped - self._dropped, dropped
+            # What the log gave up beyond the text this reader had got to is lost to it.
+            lost = max(0, dropped - self._text)
+            self._text += lost + sum(len(data) for _, data in records)
             for stream, data in records:
                 self._chunks.append(LogChunk(stream, data, lost))
                 lost = 0

@@ -64,6 +64,7 @@ class Runtime:
         self._births: dict[int, _Birth] = {}
         self._next_token = 1
         self._outputs: dict[int, NativeOutput] = {}
+        self._followed: dict[int, NativeOutput] = {}
         self._exits: dict[int, trio.Event] = {}
         self._ended: OrderedDict[int, _Ended] = OrderedDict()
         self._readers: dict[int, set[trio.Event]] = {}
@@ -108,17 +109,19 @@ class Runtime:
         parent: int = 0,
         link_tag: int | None = None,
         watch: bool = True,
+        follow: bool = False,
     ) -> int:
         """Start a process and return its pid once its module is instantiated.
 
         With `link_tag` it is linked to `parent`, a process of any node. With `watch`
-        its end can be waited for. Raises InvalidError (entry, parameters, a start
+        its end can be waited for. With `follow` it waits with what it prints for
+        `logs(pid, follow=True)`, or for `forget_follower`. Raises InvalidError (entry, parameters, a start
         section that fails), RefusedError (limits), ClosedError (the runtime stops).
         """
         _check_entry(module, entry, params)
         return await self._spawn(
             module, entry, params, config or ProcessConfig.program(), environment,
-            output == "inherit", parent, link_tag, watch, None,
+            output == "inherit", parent, link_tag, watch, follow, None,
         )  # fmt: skip
 
     async def spawn_child(
@@ -136,7 +139,7 @@ class Runtime:
         """
         return await self._spawn(
             module, entry, params, config, request.environment,
-            False, request.pid, link_tag or None, False, request.native,
+            False, request.pid, link_tag or None, False, False, request.native,
         )  # fmt: skip
 
     async def _spawn(
@@ -150,6 +153,7 @@ class Runtime:
         parent: int,
         link_tag: int | None,
         watch: bool,
+        follow: bool,
         asker: NativeRequest | None,
     ) -> int:
         if self._nursery is None:
@@ -162,10 +166,12 @@ class Runtime:
         try:
             pid, native_output = self._core.spawn(
                 module.native, entry.encode(), [(param.kind, param.data) for param in params], config,
-                environment, inherit, parent, link_tag, token, watch, asker,
+                environment, inherit, parent, link_tag, token, watch, follow, asker,
             )  # fmt: skip
             if pid == 0:
                 raise RefusedError("this node holds as many processes as it may", hint="see --max-processes")
+            if follow:
+                self._followed[pid] = native_output
             if watch:
                 self._outputs[pid] = native_output
                 self._exits[pid] = trio.Event()
@@ -178,6 +184,7 @@ class Runtime:
             del self._births[token]
         if birth.error is not None:
             self._outputs.pop(pid, None)
+            self._followed.pop(pid, None)
             self._exits.pop(pid, None)
             raise InvalidError(birth.error)
         return pid
@@ -218,8 +225,14 @@ class Runtime:
             infos.append(ProcessInfo(pid, parent, name, entry, state, messages, memory, age_ns // 1_000_000))
         return infos
 
-    def logs(self, pid: int) -> LogReader:
-        """What a process has printed and will print. Raises NotFoundError."""
+    def logs(self, pid: int, *, follow: bool = False) -> LogReader:
+        """What a process has printed and will print. Raises NotFoundError.
+
+        With `follow` its writers wait for this reader, which must be closed.
+        """
+        followed = self._followed.pop(pid, None) if follow else None
+        if followed is not None:
+            return LogReader(followed, self._readers.setdefault(pid, set()))
         output = self._outputs.get(pid)
         if output is None and pid in self._ended:
             output = self._ended[pid].output
@@ -227,7 +240,13 @@ class Runtime:
             output = self._core.output_of(pid)
         if output is None:
             raise NotFoundError(f"there is no process {pid}, or it ended long ago")
-        return LogReader(output, self._readers.setdefault(pid, set()))
+        return LogReader(output.follow() if follow else output, self._readers.setdefault(pid, set()))
+
+    def forget_follower(self, pid: int) -> None:
+        """Nobody will follow a process spawned with `follow`: it need not wait for a reader."""
+        followed = self._followed.pop(pid, None)
+        if followed is not None:
+            followed.unfollow()
 
     def statistics(self) -> RuntimeStatistics:
         """Counters of this runtime."""
@@ -302,6 +321,7 @@ class Runtime:
         while len(self._ended) > DEAD_LOGS_KEPT:
             forgotten, _ = self._ended.popitem(last=False)
             self._readers.pop(forgotten, None)
+            self._followed.pop(forgotten, None)
 
     async def _serve(self, native: NativeRequest) -> None:
         row = HOST_CALLS[native.row]
