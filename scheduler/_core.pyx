@@ -562,7 +562,8 @@ cdef class Core:
 
     def kill(self, int64_t pid) -> bool:
         """Whether there was such a process, on this node."""
-        cdef Signal* signal = new_signal(self.runtime, SIGNAL_KILL, 0)
+        # From the node itself, which is its serial 0: peers refuse what is from nobody of ours.
+        cdef Signal* signal = new_signal(self.runtime, SIGNAL_KILL, self.runtime.node_id << NODE_SHIFT)
         cdef int answer
         with nogil:
             answer = deliver(self.runtime, signal, pid, ANY_ENVIRONMENT, NULL)

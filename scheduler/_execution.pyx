@@ -266,16 +266,34 @@ cdef void conclude(Process* process) noexcept nogil:
     destroy(process)
 
 
+cdef int must_pause(Process* process) noexcept nogil:
+    """Whether it has filled a queue that others empty; SIGNAL_ROOM tells it to go on."""
+    if process.blocked_node:
+        if block(process.runtime, process.blocked_node, process.pid):
+            return 1
+        process.blocked_node = 0
+    if process.blocked_output:
+        process.blocked_output = 0
+        return hold(process.output, process.pid)
+    return 0
+
+
 cdef int step(Worker* worker, Process* process) noexcept nogil:
     """Run the guest until it lets go; 1 when the process may be looked at again."""
     cdef int done
     if process.phase == PHASE_NEW:
         begin(process)
         return 1
+    if must_pause(process):
+        process.wait = WAIT_ROOM if process.wait == WAIT_NONE else WAIT_ROOM_DONE
+        return 1
     if process.phase == PHASE_READY:
         call_entry(process)
         if process.exit_kind >= 0:
             return 1
+    # A whole time slice for each turn. Host calls must not renew it: a guest that
+    # makes them without end would never yield.
+    wasmtime_context_set_epoch_deadline(process.context, 1)
     done = wasmtime_call_future_poll(process.future)
     if process.newborn:
         tell(process.runtime, SIGNAL_START, process.pid, process.newborn, 0)
@@ -288,16 +306,6 @@ cdef int step(Worker* worker, Process* process) noexcept nogil:
     if process.exit_kind >= 0 or process.wait != WAIT_NONE:
         return 1
     luna_add64(&process.runtime.counters[TOTAL_PREEMPTED], 1)
-    if process.blocked_node:
-        if block(process.runtime, process.blocked_node, process.pid):
-            process.wait = WAIT_ROOM
-            return 1
-        process.blocked_node = 0
-    if process.blocked_output:
-        process.blocked_output = 0
-        if hold(process.output, process.pid):
-            process.wait = WAIT_ROOM
-            return 1
     luna_store(&process.state, STATE_QUEUED)
     requeue_preempted(worker, process)
     return 0

@@ -16,8 +16,6 @@ cdef wbool resume(void* env) noexcept nogil:
     if process.wait != WAIT_DONE:
         return False
     process.wait = WAIT_NONE
-    # It may have slept for many epochs: give it a whole time slice.
-    wasmtime_context_set_epoch_deadline(process.context, 1)
     if process.wait_trap != NULL:
         process.wait_trap_out[0] = trap(process.wait_trap)
         free(process.wait_trap)

@@ -199,6 +199,11 @@ cdef void watched_died(Process* process, int64_t target, int exit) noexcept nogi
     arrive(process, message)
 
 
+cdef void go_on_sending(Process* process) noexcept nogil:
+    process.blocked_node = 0
+    process.wait = WAIT_NONE if process.wait == WAIT_ROOM else WAIT_DONE
+
+
 cdef void node_down(Process* process, int node_id) noexcept nogil:
     cdef vector[pair[int64_t, int64_t]] links
     cdef vector[int64_t] watching
@@ -235,9 +240,8 @@ cdef void node_down(Process* process, int node_id) noexcept nogil:
             preincrement(each)
         for index in range(watching.size()):
             process.watchers.erase(watching[index])
-    if process.wait == WAIT_ROOM and process.blocked_node == node_id:
-        process.blocked_node = 0
-        process.wait = WAIT_NONE
+    if process.wait >= WAIT_ROOM and process.blocked_node == node_id:
+        go_on_sending(process)
     elif process.wait == WAIT_RESULT and process.request == NULL and process.wait_tag == node_id:
         end_wait(process, 0)  # `exists` on a node that is gone
 
@@ -303,9 +307,8 @@ cdef void handle(Process* process, Signal* signal) noexcept nogil:
     elif signal.kind == SIGNAL_NODE_DOWN:
         node_down(process, <int>signal.value)
     elif signal.kind == SIGNAL_ROOM:
-        if process.wait == WAIT_ROOM:
-            process.blocked_node = 0
-            process.wait = WAIT_NONE
+        if process.wait >= WAIT_ROOM:
+            go_on_sending(process)
     free_signal(runtime, signal)
 
 

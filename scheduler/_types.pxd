@@ -77,7 +77,8 @@ cdef enum:
     WAIT_RESULT                # of a request or of a remote `exists`
     WAIT_START
     WAIT_CODE
-    WAIT_ROOM
+    WAIT_ROOM                  # in a peer's queue
+    WAIT_ROOM_DONE             # the same, of a process whose last wait is done
 
 cdef enum:
     RESOURCE_TAKEN = 0
