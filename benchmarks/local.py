@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from benchmarks.lab import Lab
-from benchmarks.machine import available_memory_kib, resident_kib
+from benchmarks.machine import available_memory_kib, resident_kib, total_memory_kib
 from benchmarks.model import Benchmark, BenchmarkError, Measure, Values, on
 from benchmarks.session import ANSWER_TIMEOUT_S, Session, open_process, rate
 from benchmarks.systems import erlang_command, open_erlang, open_floors, open_luna
@@ -24,8 +24,10 @@ LOAD_ROUNDS: Final = 500
 LOAD_PAUSE_MS: Final = 1
 PARKED: Final = 100_000
 PARKED_MILLION: Final = 1_000_000
-MOST_KIB_EACH: Final = 40
-"""KiB that one parked process may need before a count is refused as too large for the machine."""
+KIB_EACH: Final = 24
+"""KiB of one parked process with its share of the kernel's tables: what a count must find available."""
+LEFT_FREE: Final = 0.1
+"""of the machine's memory: with less, a node refuses to spawn."""
 SMALL: Final = 64
 LARGE: Final = 65_536
 MOST_LARGE: Final = 5_000
@@ -47,23 +49,32 @@ def fork(session: Session, lab: Lab) -> Values:
     return {"one_by_one": rate(session, "fork_loop", lambda count: (count,), "/s", scale=lab.scale)}
 
 
-def parked(session: Session, lab: Lab) -> Values:
-    """Processes with one page of wasm memory that wait for a message, counted when all of them do: growth of
-    the resident memory by process, and how fast they were made."""
-    count = PARKED_MILLION if lab.million else int(PARKED * lab.scale)
-    needed_kib, available_kib = count * MOST_KIB_EACH, available_memory_kib()
-    if needed_kib > available_kib:
+def parked_luna(session: Session, lab: Lab) -> Values:
+    """Processes with one page of wasm memory that wait for a message, counted when all of them do: growth of the
+    resident memory by process, and how fast they were made. The floor is threads, fewer of them."""
+    needed_kib = parked_count(lab) * KIB_EACH
+    spare_kib = available_memory_kib() - int(total_memory_kib() * LEFT_FREE)
+    if needed_kib > spare_kib:
         raise BenchmarkError(
-            f"{count} parked processes may need {needed_kib >> 20} GiB, "
-            f"and {available_kib >> 20} GiB are available"
+            f"{parked_count(lab)} processes need {needed_kib >> 10} MiB, {spare_kib >> 10} are to spare"
         )
-    session.ask("parked", 100)  # what the first processes cost once is no cost of each
-    answer = session.ask("parked", count)
+    return parked(session, lab)
+
+
+def parked(session: Session, lab: Lab) -> Values:
+    """Whatever takes the place of a process on a system, waiting."""
+    session.ask("parked", 100)  # what the first ones cost once is no cost of each
+    answer = session.ask("parked", parked_count(lab))
     return {
         "memory": (answer["after_kib"] - answer["before_kib"]) / answer["count"],
         "count": answer["count"],
         "rate": answer["count"] / (answer["elapsed_ns"] * 1e-9),
     }
+
+
+def parked_count(lab: Lab) -> int:
+    """How many to park."""
+    return PARKED_MILLION if lab.million else int(PARKED * lab.scale)
 
 
 def pingpong(session: Session, lab: Lab) -> Values:
@@ -154,7 +165,7 @@ LOCAL: Final = (
             Measure("rate", "parked processes made", "/s"),
             Measure("count", "parked processes", "", "1M with --million"),
         ),
-        on(open_luna, parked),
+        on(open_luna, parked_luna),
         {"threads": on(open_floors, parked)},
         on(open_erlang, parked),
     ),

@@ -29,7 +29,7 @@ def machine_facts() -> dict[str, Any]:
     return {
         "processor": parse_cpu_model(Path("/proc/cpuinfo").read_text()) or platform.machine(),
         "cores": len(os.sched_getaffinity(0)),
-        "memory_mib": field_kib(Path("/proc/meminfo").read_text(), "MemTotal") // 1024,
+        "memory_mib": total_memory_kib() // 1024,
         "kernel": f"{platform.system()} {platform.release()}",
         "load_average": list(os.getloadavg()),
     }
@@ -56,6 +56,11 @@ def resident_kib(pid: int | None = None) -> int:
     """KiB of memory that an operating system process, this one if None, has in RAM."""
     status = Path(f"/proc/{'self' if pid is None else pid}/status").read_text()
     return field_kib(status, "VmRSS")
+
+
+def total_memory_kib() -> int:
+    """KiB of memory of this machine."""
+    return field_kib(Path("/proc/meminfo").read_text(), "MemTotal")
 
 
 def available_memory_kib() -> int:

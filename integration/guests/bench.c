@@ -117,7 +117,7 @@ LUNA_EXPORT("watch") void watch(int64_t process) {
 }
 
 LUNA_EXPORT("park") void park(void) {
-    int64_t never = 1;
+    static const int64_t never = 1; /* not on the stack, which would be a page more of memory */
     lunatic_message_receive(&never, 1, LUNA_FOREVER);
 }
 
