@@ -102,7 +102,7 @@ cdef size_t encode(uint8_t* out, Signal* signal, int64_t target, uint64_t enviro
     elif field == 10:
         used += write_number(head + used, 3, <uint64_t>signal.value)
         used += write_number(head + used, 4, <uint64_t>signal.tag)
-    if field == 1:
+    if field == 1 and signal.size > 0:
         size = signal.size
         head[used] = 5 << 3 | BYTES
         used += 1 + write_varint(head + used + 1, size)
