@@ -13,6 +13,7 @@ import trio
 from luna.scheduler import open_runtime
 
 from .lab import Lab, open_lab
+from .pump import Pump, open_pump
 from .wat import guest
 
 PRINT = '(func (export "_start") (drop (wasi.fd_write 1:i32 0:i32 0:i32 8:i32)))' + "(func (nop))" * 64
@@ -36,6 +37,13 @@ async def lab() -> AsyncIterator[Lab]:
     """A runtime without a cluster, of two scheduler threads."""
     async with open_lab(held=()) as lab:
         yield lab
+
+
+@pytest.fixture
+async def pump() -> AsyncIterator[Pump]:
+    """Two connected runtimes."""
+    async with open_pump() as pump:
+        yield pump
 
 
 @pytest.fixture(scope="session")

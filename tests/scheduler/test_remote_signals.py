@@ -1,0 +1,487 @@
+"""Signals between processes of two nodes: the same promises as on one."""
+
+from __future__ import annotations
+
+import pytest
+import trio
+
+from luna.proto.errors import InvalidError, StaleError
+from luna.scheduler import ExitKind, _core
+
+from .lab import Lab, wait_for
+from .pump import A, B, Pump, pid
+
+START = '(func (export "_start")'
+SURVIVE = "(process.die_when_link_dies 0:i32)"
+PARK = f"{START} {SURVIVE} (call $park))"
+# Reports what it receives: the value of a message, -1 - tag for a link death, -1000 for an ended process.
+OBSERVER = f"""
+    {START} (local $kind i32)
+      {SURVIVE}
+      (report 0:i64)
+      (loop $again
+        (local.set $kind (call $receive_any -1:i64))
+        (if (i32.eqz (local.get $kind)) (then (report (call $read))))
+        (if (i32.eq (local.get $kind) 1:i32) (then (report (i64.sub -1:i64 (message.get_tag)))))
+        (if (i32.eq (local.get $kind) 2:i32) (then (report -1000:i64)))
+        (br $again)))"""
+
+
+async def observe(lab: Lab) -> int:
+    """A process that reports what it receives, and waits."""
+    seen = len(lab.reports)
+    process = await lab.spawn(OBSERVER)
+    await wait_for(lambda: len(lab.reports) > seen)
+    lab.reports.clear()
+    return process
+
+
+async def test_pids_hold_their_node(pump: Pump) -> None:
+    assert await pump.a.spawn(PARK) == pid(A, 1)
+    assert await pump.b.spawn(PARK) == pid(B, 1)
+    await pump.b.passes(f"{START} (is64 (process.process_id) {pid(B, 2)}:i64) (is64 (distributed.node_id) {B}:i64))")
+
+
+async def test_a_module_has_the_same_id_on_every_node(pump: Pump) -> None:
+    source = f"{START} (report (distributed.module_id)))"
+    await pump.a.passes(source)
+    await pump.b.passes(source)
+    assert pump.a.reports == pump.b.reports
+    module = await pump.a.load(source)
+    assert pump.a.reports == [module.id] == [int.from_bytes(module.sha256[:8], "big") & (1 << 63) - 1]
+    assert pump.a.runtime.find_module_by_id(module.id) is module
+
+
+async def test_messages_arrive_in_the_order_sent(pump: Pump) -> None:
+    target = await pump.b.spawn(f"""
+        {START} (local $n i64)
+          (loop $again
+            (is64 (call $receive) (local.get $n))
+            (is64 (message.get_tag) (i64.sub 0:i64 (local.get $n)))
+            (local.set $n (i64.add (local.get $n) 1:i64))
+            (br_if $again (i64.lt_u (local.get $n) 20000:i64)))
+          (report (message.data_size)))""")
+    await pump.a.passes(f"""
+        {START} (local $n i64)
+          (loop $again
+            (call $write (i64.sub 0:i64 (local.get $n)) (local.get $n))
+            (drop (message.write_data 3000:i32 (i32.wrap_i64 (i64.rem_u (local.get $n) 997:i64))))
+            (drop (message.send {target}:i64))
+            (local.set $n (i64.add (local.get $n) 1:i64))
+            (br_if $again (i64.lt_u (local.get $n) 20000:i64))))""")
+    assert (await pump.b.wait_exit(target)).kind is ExitKind.NORMAL
+    assert pump.b.reports == [8 + 19999 % 997]
+
+
+async def test_request_and_reply_go_both_ways(pump: Pump) -> None:
+    echo = await pump.b.spawn(f"{START} (loop $again (call $send (call $receive) 5:i64 42:i64) (br $again)))")
+    for send in ("message.send_receive_skip_search", f"distributed.send_receive_skip_search {B}:i64"):
+        await pump.a.passes(f"""
+            {START} (local $n i32)
+              (loop $again
+                (call $write 0:i64 (process.process_id))
+                (is32 ({send} {echo}:i64 5:i64 10000:i64) 0:i32)
+                (is64 (call $read) 42:i64)
+                (local.set $n (i32.add (local.get $n) 1:i32))
+                (br_if $again (i32.lt_u (local.get $n) 100:i32))))""")
+
+
+async def test_a_large_message_arrives_whole(pump: Pump) -> None:
+    target = await pump.b.spawn(f"""
+        {START}
+          (is32 (call $receive_any -1:i64) 0:i32)
+          (is64 (message.data_size) 20000000:i64)
+          (message.seek_data 19999999:i64)
+          (is64 (call $read) 0x5a:i64))""")
+    await pump.a.passes(f"""
+        (memory (export "memory") 400)
+        {START}
+          (memory.fill 65536:i32 0x5a:i32 20000000:i32)
+          (message.create_data 0:i64 0:i64)
+          (drop (message.write_data 65536:i32 20000000:i32))
+          (drop (message.send {target}:i64)))""")
+    await pump.b.wait_exit(target)
+
+
+async def test_a_timer_reaches_another_node(pump: Pump) -> None:
+    target = await observe(pump.b)
+    await pump.a.passes(f"{START} (call $write 0:i64 42:i64) (drop (timer.send_after {target}:i64 1:i64)))")
+    await wait_for(lambda: pump.b.reports == [42])
+
+
+@pytest.mark.parametrize(
+    ("calls", "text"),
+    [
+        (
+            '(is32 (process.compile_module @"(module)" 0:i32) 0:i32) (message.create_data 0:i64 0:i64)'
+            " (drop (message.push_module 0:i64))",
+            "resources",
+        ),
+        (f"{SURVIVE} (process.link 1:i64 999:i64) (is32 (call $receive_any -1:i64) 1:i32)", "only data messages"),
+        ("(message.create_data 0:i64 0:i64) (drop (message.write_data 0:i32 52428800:i32))", "at most 48 MiB"),
+    ],
+)
+@pytest.mark.parametrize("send", ["message.send", f"distributed.send {B}:i64", "timer.send_after"])
+async def test_what_cannot_travel_traps_the_sender(pump: Pump, calls: str, text: str, send: str) -> None:
+    delay = "0:i64" if send.startswith("timer") else ""
+    reason = await pump.a.traps(f"""
+        (memory (export "memory") 801)
+        {START} {calls} (drop ({send} {pid(B, 1)}:i64 {delay})))""")
+    assert ("only plain data" if delay else text) in reason
+
+
+# -- links -------------------------------------------------------------------------------------
+
+ENDS = {"trap": "unreachable", "exit": "(wasi.proc_exit 3:i32)", "kill": "(process.kill (process.process_id)) (call $spin)"}
+
+
+@pytest.mark.parametrize("end", ENDS.values(), ids=ENDS.keys())
+async def test_a_link_death_crosses_with_its_tag(pump: Pump, end: str) -> None:
+    target = await observe(pump.b)
+    await pump.a.run(f"{START} (process.link 7:i64 {target}:i64) (call $send {target}:i64 0:i64 1:i64) {end})")
+    await wait_for(lambda: pump.b.reports == [1, -8])
+
+
+async def test_a_link_death_kills_across(pump: Pump) -> None:
+    target = await pump.b.spawn(f"{START} (call $park))")
+    await pump.a.run(f"{START} (process.link 7:i64 {target}:i64) unreachable)")
+    assert (await pump.b.wait_exit(target)).kind is ExitKind.LINK_DIED
+
+
+async def test_the_death_of_the_linked_process_comes_back_with_the_tag(pump: Pump) -> None:
+    target = await pump.b.spawn(PARK)
+    await pump.a.passes(f"""
+        {START}
+          {SURVIVE}
+          (process.link 7:i64 {target}:i64)
+          (process.kill {target}:i64)
+          (is32 (call $receive_any 10000:i64) 1:i32)
+          (is64 (message.get_tag) 7:i64)
+          (is32 (call $receive_any 5:i64) 9027:i32))""")
+    assert (await pump.b.wait_exit(target)).kind is ExitKind.KILLED
+
+
+async def test_a_normal_end_says_nothing_to_links_across(pump: Pump) -> None:
+    target = await observe(pump.b)
+    await pump.a.passes(f"{START} (process.link 7:i64 {target}:i64))")
+    await pump.a.passes(f"{START} (call $send {target}:i64 0:i64 2:i64))")
+    await wait_for(lambda: pump.b.reports == [2])
+
+
+async def test_an_unlinked_death_does_not_cross(pump: Pump) -> None:
+    target = await observe(pump.b)
+    await pump.a.traps(f"{START} (process.link 7:i64 {target}:i64) (process.unlink {target}:i64) unreachable)")
+    await pump.a.passes(f"{START} (call $send {target}:i64 0:i64 2:i64))")
+    await wait_for(lambda: pump.b.reports == [2])
+
+
+@pytest.mark.parametrize("environment", [1, 2], ids=["dead", "of another environment"])
+async def test_linking_and_monitoring_what_is_not_there_is_answered(pump: Pump, environment: int) -> None:
+    target = await pump.b.spawn(PARK, environment=3) if environment == 2 else pid(B, 999)
+    await pump.a.passes(
+        f"""
+        {START}
+          {SURVIVE}
+          (process.link 7:i64 {target}:i64)
+          (is32 (call $receive_any 10000:i64) 1:i32)
+          (is64 (message.get_tag) 7:i64)
+          (process.monitor {target}:i64)
+          (is32 (call $receive_any 10000:i64) 2:i32)
+          (is64 (message.get_process_id) {target}:i64)
+          (process.kill {target}:i64)
+          (call $send {target}:i64 0:i64 1:i64)
+          (is32 (process.exists {target}:i64) 0:i32))""",
+        environment=environment,
+    )
+    assert all(process.messages == 0 for process in pump.b.runtime.processes())
+    assert pump.b.runtime.exists(target) == (environment == 2)
+
+
+# -- monitors, kill, exists ----------------------------------------------------------------------
+
+
+async def test_a_monitored_end_crosses_once(pump: Pump) -> None:
+    target = await pump.b.spawn(f"{START} (drop (call $receive)))")
+    await pump.a.passes(f"""
+        {START}
+          (process.monitor {target}:i64)
+          (process.monitor {target}:i64)
+          (is32 (process.exists {target}:i64) 1:i32)
+          (call $send {target}:i64 0:i64 0:i64)
+          (is32 (call $receive_any 10000:i64) 2:i32)
+          (is64 (message.get_process_id) {target}:i64)
+          (is32 (process.exists {target}:i64) 0:i32)
+          (is32 (call $receive_any 5:i64) 9027:i32))""")
+
+
+async def test_after_stop_monitoring_nothing_crosses(pump: Pump) -> None:
+    target = await pump.b.spawn(PARK)
+    await pump.a.passes(f"""
+        {START}
+          (process.monitor {target}:i64)
+          (process.stop_monitoring {target}:i64)
+          (process.kill {target}:i64)
+          (loop $again (br_if $again (process.exists {target}:i64)))
+          (is32 (call $receive_any 5:i64) 9027:i32))""")
+
+
+async def test_the_owner_of_a_runtime_can_kill_across(pump: Pump) -> None:
+    target = await pump.b.spawn(f"{START} (call $spin))")
+    assert pump.a.runtime.kill(target)
+    assert (await pump.b.wait_exit(target)).kind is ExitKind.KILLED
+
+
+# -- spawned for a parent elsewhere ----------------------------------------------------------------
+
+
+async def test_a_child_of_a_remote_parent_is_linked_from_the_start(pump: Pump) -> None:
+    parent = await observe(pump.a)
+    child = await pump.b.spawn(f"{START} unreachable)", parent=parent, link_tag=9)
+    assert (await pump.b.wait_exit(child)).kind is ExitKind.FAILURE
+    await wait_for(lambda: pump.a.reports == [-10])
+
+
+async def test_a_child_dies_with_its_remote_parent(pump: Pump) -> None:
+    parent = await observe(pump.a)
+    child = await pump.b.spawn(f"{START} (call $spin))", parent=parent, link_tag=9)
+    pump.a.runtime.kill(parent)
+    assert (await pump.b.wait_exit(child)).kind is ExitKind.LINK_DIED
+
+
+async def test_a_child_of_a_remote_parent_that_is_dead_dies(pump: Pump) -> None:
+    child = await pump.b.spawn(f"{START} (call $park))", parent=pid(A, 999), link_tag=9)
+    assert (await pump.b.wait_exit(child)).kind is ExitKind.LINK_DIED
+
+
+async def test_a_child_of_a_parent_on_an_unknown_node_dies(pump: Pump) -> None:
+    child = await pump.b.spawn(f"{START} (call $park))", parent=pid(5, 1), link_tag=9)
+    assert (await pump.b.wait_exit(child)).kind is ExitKind.LINK_DIED
+
+
+# -- nodes that are gone ------------------------------------------------------------------------------
+
+
+async def test_a_node_down_fires_every_link_and_monitor_once_on_both_sides(pump: Pump) -> None:
+    far = [await pump.b.spawn(PARK) for _ in range(20)]
+    near = await observe(pump.a)
+    mourner = await observe(pump.b)
+    links = "".join(f"(process.link {n}:i64 {p}:i64) (process.monitor {p}:i64)" for n, p in enumerate(far, 100))
+    watcher = await pump.a.spawn(f"""
+        {START} (local $n i32) (local $links i64) (local $ends i64) (local $kind i32)
+          {SURVIVE}
+          {links}
+          (process.link 55:i64 {mourner}:i64)
+          (is32 (process.exists {far[-1]}:i64) 1:i32)
+          (call $send {near}:i64 0:i64 1:i64)
+          (loop $again
+            (local.set $kind (call $receive_any 10000:i64))
+            (if (i32.eq (local.get $kind) 1:i32) (then (local.set $links (i64.add (local.get $links) (message.get_tag)))))
+            (if (i32.eq (local.get $kind) 2:i32) (then (local.set $ends (i64.add (local.get $ends) (message.get_process_id)))))
+            (local.set $n (i32.add (local.get $n) 1:i32))
+            (br_if $again (i32.lt_u (local.get $n) 41:i32)))
+          (is64 (local.get $links) {sum(range(100, 120)) + 55}:i64)
+          (is64 (local.get $ends) {(sum(far) + 2**63) % 2**64 - 2**63}:i64)
+          (is32 (call $receive_any 10:i64) 9027:i32))""")
+    await wait_for(lambda: pump.a.reports == [1])
+    pump.disconnect()
+    status = await pump.a.wait_exit(watcher)
+    assert status.kind is ExitKind.NORMAL, status
+    await wait_for(lambda: pump.b.reports == [-56])
+    pump.disconnect()  # again: nothing fires twice
+    await pump.b.passes(f"{START} (call $send {mourner}:i64 0:i64 3:i64))")
+    await wait_for(lambda: pump.b.reports == [-56, 3])
+
+
+async def test_a_node_down_kills_linked_processes_that_do_not_survive_it(pump: Pump) -> None:
+    target = await pump.b.spawn(PARK)
+    local = await pump.a.spawn(f"{START} (process.link 1:i64 {target}:i64) (report 1:i64) (call $spin))")
+    await wait_for(lambda: pump.a.reports == [1])
+    pump.disconnect()
+    assert (await pump.a.wait_exit(local)).kind is ExitKind.LINK_DIED
+
+
+async def test_what_was_delivered_comes_before_the_node_down(pump: Pump) -> None:
+    local = await pump.a.spawn(f"""
+        {START} (local $n i64)
+          {SURVIVE}
+          (report 1:i64)
+          (process.link 1:i64 (call $receive))
+          (report 2:i64)
+          (loop $again
+            (is64 (call $receive) (local.get $n))
+            (local.set $n (i64.add (local.get $n) 1:i64))
+            (br_if $again (i64.lt_u (local.get $n) 100:i64)))
+          (is32 (call $receive_any 10000:i64) 1:i32))""")
+    await wait_for(lambda: pump.a.reports == [1])
+    await pump.b.spawn(f"""
+        {START} (local $n i64)
+          (call $send {local}:i64 0:i64 (process.process_id))
+          (gate)
+          (loop $again
+            (call $send {local}:i64 0:i64 (local.get $n))
+            (local.set $n (i64.add (local.get $n) 1:i64))
+            (br_if $again (i64.lt_u (local.get $n) 100:i64)))
+          (report 3:i64)
+          (call $park))""")
+    await wait_for(lambda: pump.a.reports == [1, 2])
+    pump.b.gate.set()
+    await wait_for(lambda: pump.b.reports == [3])
+    await wait_for(lambda: pump.a.runtime.peers.statistics(B).envelopes_in >= 101)
+    pump.disconnect()
+    status = await pump.a.wait_exit(local)
+    assert status.kind is ExitKind.NORMAL, status
+
+
+async def test_a_node_down_answers_exists(pump: Pump) -> None:
+    pump.hold()
+    asker = await pump.a.spawn(f"{START} (report 1:i64) (is32 (process.exists {pid(B, 1)}:i64) 0:i32))")
+    await wait_for(lambda: pump.a.runtime.peers.statistics(B).queued_bytes > 0)
+    pump.a.runtime.peers.remove_peer(B)
+    status = await pump.a.wait_exit(asker)
+    assert status.kind is ExitKind.NORMAL, status
+
+
+async def test_a_node_that_is_gone_is_a_dead_target(pump: Pump) -> None:
+    pump.disconnect()
+    for node in (B, 5):
+        await pump.a.passes(f"""
+            {START}
+              {SURVIVE}
+              (call $send {pid(node, 1)}:i64 0:i64 1:i64)
+              (is32 (process.exists {pid(node, 1)}:i64) 0:i32)
+              (process.kill {pid(node, 1)}:i64)
+              (process.unlink {pid(node, 1)}:i64)
+              (process.link 7:i64 {pid(node, 1)}:i64)
+              (is32 (call $receive_any 10000:i64) 1:i32)
+              (is64 (message.get_tag) 7:i64)
+              (process.monitor {pid(node, 1)}:i64)
+              (is32 (call $receive_any 10000:i64) 2:i32)
+              (is32 (call $receive_any 5:i64) 9027:i32))""")
+        assert not pump.a.runtime.kill(pid(node, 1))
+
+
+async def test_a_node_that_is_gone_never_comes_back(pump: Pump) -> None:
+    pump.disconnect()
+    with pytest.raises(StaleError):
+        pump.a.runtime.peers.add_peer(B)
+    target = await pump.a.spawn(PARK)
+    frame = _frame(kill=(pid(B, 1), target))
+    assert pump.a.runtime.peers.deliver(B, frame) == []
+    assert pump.a.runtime.peers.take_frame(B, 1000) is None
+    assert not pump.a.runtime.peers.send(B, b"")
+    assert pump.a.runtime.exists(target)
+
+
+async def test_adding_a_peer_twice_changes_nothing(pump: Pump) -> None:
+    target = await observe(pump.b)
+    pump.a.runtime.peers.add_peer(B)
+    await pump.a.passes(f"{START} (call $send {target}:i64 0:i64 1:i64))")
+    await wait_for(lambda: pump.b.reports == [1])
+
+
+@pytest.mark.parametrize("sender", [pid(A, 1), pid(5, 1), 1, 0])
+async def test_a_signal_in_another_nodes_name_is_refused(pump: Pump, sender: int) -> None:
+    target = await pump.a.spawn(PARK)
+    with pytest.raises(InvalidError, match="another node's name"):
+        pump.a.runtime.peers.deliver(B, _frame(kill=(sender, target)))
+    assert pump.a.runtime.exists(target)
+
+
+@pytest.mark.parametrize("target", [pid(B, 1), pid(5, 1), 0])
+async def test_a_signal_for_another_node_is_refused(pump: Pump, target: int) -> None:
+    with pytest.raises(InvalidError):
+        pump.a.runtime.peers.deliver(B, _frame(kill=(pid(B, 1), target)))
+
+
+def _frame(kill: tuple[int, int]) -> bytes:
+    from luna.proto import node_pb2
+
+    envelope = node_pb2.Envelope(kill=node_pb2.Kill(**{"from": kill[0], "to": kill[1], "environment": 1}))
+    return node_pb2.Frame(envelopes=[envelope]).SerializeToString()
+
+
+# -- backpressure -----------------------------------------------------------------------------------------
+
+HIGH_WATER = 8 * 1024 * 1024
+MESSAGE = 65536
+# Sends 1000 messages of 64 KiB, with something between them.
+FLOOD = """
+    (memory (export "memory") 2)
+    (func (export "_start") (local $n i64)
+      (loop $again
+        (call $write 0:i64 (local.get $n))
+        (drop (message.write_data 65536:i32 65528:i32))
+        (drop (message.send TARGET:i64))
+        BETWEEN
+        (local.set $n (i64.add (local.get $n) 1:i64))
+        (br_if $again (i64.lt_u (local.get $n) 1000:i64)))
+      (report 1:i64))"""
+BETWEEN = {
+    "nothing": "",
+    "a look into the mailbox": "(drop (call $receive_any 0:i64))",
+    "a yield": "(drop (wasi.sched_yield))",
+    "a question": "(drop (process.exists 1:i64))",
+    "a sleep of nothing": "(process.sleep_ms 0:i64)",
+}
+
+
+@pytest.mark.parametrize("between", BETWEEN.values(), ids=BETWEEN.keys())
+async def test_a_full_queue_suspends_the_sender_until_there_is_room(pump: Pump, between: str) -> None:
+    target = await pump.b.spawn(f"""
+        {START} (local $n i64)
+          (loop $again
+            (is64 (call $receive) (local.get $n))
+            (local.set $n (i64.add (local.get $n) 1:i64))
+            (br_if $again (i64.lt_u (local.get $n) 1000:i64))))""")
+    pump.hold()
+    sender = await pump.a.spawn(FLOOD.replace("TARGET", str(target)).replace("BETWEEN", between))
+    await wait_for(lambda: pump.a.runtime.peers.statistics(B).queued_bytes > HIGH_WATER)
+    await wait_for(lambda: [process.state for process in pump.a.runtime.processes()] == ["waiting"])
+    assert pump.a.reports == []
+    # How far it got beyond the mark is bounded by what it sends in a time slice.
+    assert pump.a.runtime.peers.statistics(B).queued_bytes < 5 * HIGH_WATER
+    # Control signals have room, and others go on.
+    await pump.a.passes(f"{START} (process.kill {pid(B, 999)}:i64))")
+    pump.release()
+    assert (await pump.a.wait_exit(sender)).kind is ExitKind.NORMAL
+    status = await pump.b.wait_exit(target)
+    assert status.kind is ExitKind.NORMAL, status
+
+
+async def test_a_suspended_sender_goes_on_when_the_node_is_down(pump: Pump) -> None:
+    pump.hold()
+    sender = await pump.a.spawn(FLOOD.replace("TARGET", str(pid(B, 1))).replace("BETWEEN", ""))
+    await wait_for(lambda: [process.state for process in pump.a.runtime.processes()] == ["waiting"])
+    pump.a.runtime.peers.remove_peer(B)
+    assert (await pump.a.wait_exit(sender)).kind is ExitKind.NORMAL
+    assert pump.a.reports == [1]
+
+
+async def test_a_suspended_sender_can_be_killed(pump: Pump) -> None:
+    pump.hold()
+    sender = await pump.a.spawn(FLOOD.replace("TARGET", str(pid(B, 1))).replace("BETWEEN", ""))
+    await wait_for(lambda: [process.state for process in pump.a.runtime.processes()] == ["waiting"])
+    pump.a.runtime.kill(sender)
+    assert (await pump.a.wait_exit(sender)).kind is ExitKind.KILLED
+    pump.release()
+    await wait_for(lambda: pump.a.runtime.peers.statistics(B).queued_bytes == 0)
+
+
+async def test_statistics_count_what_went_through(pump: Pump) -> None:
+    target = await pump.b.spawn(f"{START} (drop (call $receive)))")
+    await pump.a.passes(f"{START} (call $send {target}:i64 0:i64 1:i64))")
+    await pump.b.wait_exit(target)
+    out, into = pump.a.runtime.peers.statistics(B), pump.b.runtime.peers.statistics(A)
+    assert (out.frames_out, out.envelopes_out, out.queued_bytes) == (1, 1, 0)
+    assert (into.frames_in, into.envelopes_in, into.bytes_in) == (1, 1, out.bytes_out)
+    assert pump.a.runtime.statistics().messages_sent_remote == 1
+    assert pump.a.runtime.counters().keys() == set(_core.COUNTER_NAMES)
+
+
+async def test_stopping_with_frames_under_way_leaves_nothing(pump: Pump) -> None:
+    target = await pump.b.spawn(f"{START} (call $park))")
+    flood = f"{START} (loop $again (call $send {target}:i64 0:i64 1:i64) (br $again)))"
+    for _ in range(4):
+        await pump.a.spawn(flood)
+    with trio.fail_after(10):
+        await wait_for(lambda: pump.frames > 20)
