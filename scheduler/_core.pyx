@@ -6,7 +6,7 @@ from any thread unless it says otherwise; none holds the GIL while it waits.
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from libc.stdlib cimport calloc, free, malloc
-from libc.string cimport memcpy, strlen
+from libc.string cimport memcpy, strncpy
 
 from luna.scheduler._clock cimport destroy_clock, init_clock, run_clock
 from luna.scheduler._delivery cimport deliver, deliver_frame, take_peer_down, tell
@@ -43,6 +43,9 @@ cdef extern from * nogil:
     void luna_restore_signals(sigset_t*)
 
 cdef uint64_t ANY_ENVIRONMENT = 0xFFFFFFFFFFFFFFFF
+
+cdef enum:
+    SNAPSHOT_ENTRY_BYTES = 128     # of an entry name shown to people
 
 # Kinds of events, for Python.
 REQUEST, CANCELLED, SPAWNED, EXITED, OUTPUT, CODE = (
@@ -351,6 +354,40 @@ cdef class NativeRequest:
             deliver(runtime, signal, self.request.pid, ANY_ENVIRONMENT, NULL)
 
 
+cdef struct Snapshot:
+    int64_t pid
+    int64_t parent
+    uint8_t sha256[32]
+    char entry[SNAPSHOT_ENTRY_BYTES]
+    int state
+    int64_t messages
+    int64_t memory_bytes
+    int64_t born_ns
+
+
+cdef void take_snapshots(Shard* shard, vector[Snapshot]* snapshots) noexcept nogil:
+    """Copy what is told about the processes of a shard."""
+    cdef Snapshot snapshot
+    cdef Process* process
+    cdef size_t slot
+    pthread_mutex_lock(&shard.lock)
+    for slot in range(shard.capacity):
+        process = shard.slots[slot]
+        if process == NULL:
+            continue
+        snapshot.pid = process.pid
+        snapshot.parent = process.parent
+        memcpy(snapshot.sha256, process.module.sha256, 32)
+        strncpy(snapshot.entry, process.entry, SNAPSHOT_ENTRY_BYTES - 1)
+        snapshot.entry[SNAPSHOT_ENTRY_BYTES - 1] = 0
+        snapshot.state = luna_load(&process.state)
+        snapshot.messages = luna_load64(&process.mailbox.count)
+        snapshot.memory_bytes = luna_load64(&process.memory_bytes)
+        snapshot.born_ns = process.born_ns
+        snapshots.push_back(snapshot)
+    pthread_mutex_unlock(&shard.lock)
+
+
 cdef class Core:
     """The runtime: its threads, its processes, its queues to other nodes."""
 
@@ -615,24 +652,20 @@ cdef class Core:
     def processes(self) -> list:
         """Live processes: (pid, parent, module SHA-256, entry, state, messages, memory bytes, age ns)."""
         cdef int index
-        cdef size_t slot
-        cdef Shard* shard
-        cdef Process* process
         cdef int64_t now = luna_now_ns()
+        cdef vector[Snapshot] snapshots
         found = []
         for index in range(SHARDS):
-            shard = &self.runtime.shards[index]
-            pthread_mutex_lock(&shard.lock)
-            for slot in range(shard.capacity):
-                process = shard.slots[slot]
-                if process != NULL:
-                    found.append((
-                        process.pid, process.parent, (<char*>process.module.sha256)[:32],
-                        process.entry.decode("utf-8", "replace"), STATES[luna_load(&process.state)],
-                        luna_load64(&process.mailbox.count), luna_load64(&process.memory_bytes),
-                        now - process.born_ns,
-                    ))
-            pthread_mutex_unlock(&shard.lock)
+            # No Python object is made under the lock: that may run finalizers, which take locks.
+            with nogil:
+                snapshots.clear()
+                take_snapshots(&self.runtime.shards[index], &snapshots)
+            for snapshot in snapshots:
+                found.append((
+                    snapshot.pid, snapshot.parent, (<char*>snapshot.sha256)[:32],
+                    snapshot.entry.decode("utf-8", "replace"), STATES[snapshot.state],
+                    snapshot.messages, snapshot.memory_bytes, now - snapshot.born_ns,
+                ))
         return found
 
     def counters(self) -> dict:
