@@ -51,7 +51,7 @@ def fork(session: Session, lab: Lab) -> Values:
 
 def parked_luna(session: Session, lab: Lab) -> Values:
     """Processes with one page of wasm memory that wait for a message, counted when all of them do:
-    growth of the resident memory by process, and how fast they were made. The floor is threads, fewer of them."""
+    growth of the resident memory by process, and how fast they were made. The floor is threads, fewer."""
     needed_kib = parked_count(lab) * KIB_EACH
     spare_kib = available_memory_kib() - int(total_memory_kib() * LEFT_FREE)
     if needed_kib > spare_kib:
