@@ -37,6 +37,7 @@ cdef void destroy_events(Runtime* runtime) noexcept nogil:
         event = following
     if runtime.event_fd >= 0:
         close(runtime.event_fd)
+        runtime.event_fd = -1  # the number may soon be another file's
     pthread_mutex_destroy(&runtime.event_lock)
 
 

@@ -36,6 +36,7 @@ cdef void destroy_peers(Runtime* runtime) noexcept nogil:
     runtime.peers = NULL
     if runtime.outgoing_fd >= 0:
         close(runtime.outgoing_fd)
+        runtime.outgoing_fd = -1  # the number may soon be another file's
     pthread_mutex_destroy(&runtime.peers_lock)
 
 

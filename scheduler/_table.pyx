@@ -26,6 +26,7 @@ cdef void destroy_table(Runtime* runtime) noexcept nogil:
     for index in range(SHARDS):
         free(runtime.shards[index].slots)
         runtime.shards[index].slots = NULL
+        runtime.shards[index].capacity = 0  # who asks now finds nobody
         pthread_mutex_destroy(&runtime.shards[index].lock)
 
 

@@ -65,7 +65,7 @@ class Runtime:
         self._next_token = 1
         self._outputs: dict[int, NativeOutput] = {}
         self._followed: dict[int, NativeOutput] = {}
-        self._exits: dict[int, trio.Event] = {}
+        self._exits: dict[int, _Exit] = {}
         self._ended: OrderedDict[int, _Ended] = OrderedDict()
         self._readers: dict[int, set[trio.Event]] = {}
         self._serving: dict[int, trio.CancelScope] = {}
@@ -174,26 +174,41 @@ class Runtime:
                 self._followed[pid] = native_output
             if watch:
                 self._outputs[pid] = native_output
-                self._exits[pid] = trio.Event()
+                self._exits[pid] = _Exit(trio.Event())
             try:
                 await birth.done.wait()
             except trio.Cancelled:
                 self._core.kill(pid)
+                self._disown(pid)
                 raise
         finally:
             del self._births[token]
+        if birth.stopped:
+            raise ClosedError("the runtime is stopping")
         if birth.error is not None:
-            self._outputs.pop(pid, None)
-            self._followed.pop(pid, None)
-            self._exits.pop(pid, None)
+            self._disown(pid)
             raise InvalidError(birth.error)
         return pid
 
+    def _disown(self, pid: int) -> None:
+        """Nobody will ever ask for this process: its spawn failed."""
+        self._outputs.pop(pid, None)
+        self._followed.pop(pid, None)
+        self._exits.pop(pid, None)
+
     async def wait_exit(self, pid: int) -> ExitStatus:
-        """How a watched process of `spawn` ended, once it has. Raises NotFoundError for others."""
-        done = self._exits.get(pid)
-        if done is not None:
-            await done.wait()
+        """How a watched process of `spawn` ended, once it has.
+
+        Raises NotFoundError for others, and for one that ended long ago; ClosedError
+        when the runtime stops first.
+        """
+        waiting = self._exits.get(pid)
+        if waiting is not None:
+            await waiting.done.wait()
+            if waiting.status is None:
+                raise ClosedError("the runtime has stopped")
+            return waiting.status
+        await trio.lowlevel.checkpoint()
         status = self.exit_status(pid)
         if status is None:
             raise NotFoundError(f"process {pid} was not spawned by this runtime's owner")
@@ -283,8 +298,10 @@ class Runtime:
             self._nursery = None
             self._core.stop()
             for birth in self._births.values():
-                birth.error = "the runtime is stopping"
+                birth.stopped = True
                 birth.done.set()
+            for waiting in self._exits.values():
+                waiting.done.set()
             for readers in self._readers.values():
                 for reader in readers:
                     reader.set()
@@ -292,11 +309,13 @@ class Runtime:
     def _dispatch(self, nursery: trio.Nursery, event: tuple) -> None:  # type: ignore[type-arg]
         match event[0]:
             case _core.REQUEST:
-                nursery.start_soon(self._serve, event[1], name="host call")
+                # Before the task runs: its process may be dead in this very batch of events.
+                scope = self._serving[event[1].id] = trio.CancelScope()
+                nursery.start_soon(self._serve, event[1], scope, name="host call")
             case _core.CANCELLED:
-                scope = self._serving.get(event[1])
-                if scope is not None:
-                    scope.cancel()
+                serving = self._serving.get(event[1])
+                if serving is not None:
+                    serving.cancel()
             case _core.SPAWNED:
                 _, token, _, error = event
                 birth = self._births.get(token)
@@ -315,18 +334,18 @@ class Runtime:
     def _remember(self, pid: int, ended: _Ended) -> None:
         self._outputs.pop(pid, None)
         self._ended[pid] = ended
-        done = self._exits.pop(pid, None)
-        if done is not None:
-            done.set()
+        waiting = self._exits.pop(pid, None)
+        if waiting is not None:
+            waiting.status = ended.status
+            waiting.done.set()
         while len(self._ended) > DEAD_LOGS_KEPT:
             forgotten, _ = self._ended.popitem(last=False)
             self._readers.pop(forgotten, None)
             self._followed.pop(forgotten, None)
 
-    async def _serve(self, native: NativeRequest) -> None:
+    async def _serve(self, native: NativeRequest, scope: trio.CancelScope) -> None:
         row = HOST_CALLS[native.row]
-        with trio.CancelScope() as scope:
-            self._serving[native.id] = scope
+        with scope:
             try:
                 handler = self._handlers.get((row.namespace, row.name))
                 if handler is None:
@@ -366,6 +385,14 @@ class Runtime:
 class _Birth:
     done: trio.Event
     error: str | None = None
+    stopped: bool = False
+
+
+@final
+@dataclass(slots=True)
+class _Exit:
+    done: trio.Event
+    status: ExitStatus | None = None  # None still when done: the runtime stopped first
 
 
 def _check_entry(module: Module, entry: str, params: Sequence[Param]) -> None:
