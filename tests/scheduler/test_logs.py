@@ -1,84 +1,183 @@
-"""What guests print reaches readers: bounded without one, whole with a follower."""
+"""Output of processes: bounded, readable while they live and after."""
 
 from __future__ import annotations
 
 import pytest
 import trio
 
-from luna.proto.errors import WouldBlockError
-from luna.scheduler import LogReader, open_runtime
+from luna.proto.errors import NotFoundError, WouldBlockError
+from luna.proto.limits import DEAD_LOGS_KEPT, LOG_BUFFER_BYTES
+from luna.scheduler import ProcessConfig
 
-LINES = 20_000
-LINE_BYTES = 256
-PRINTER = f"""
-(module
-  (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
-  (memory (export "memory") 1)
-  (data (i32.const 0) "\\10\\00\\00\\00\\00\\01\\00\\00")
-  (func (export "_start") (local $line i32)
-    (loop $again
-      (drop (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8)))
-      (local.set $line (i32.add (local.get $line) (i32.const 1)))
-      (br_if $again (i32.lt_u (local.get $line) (i32.const {LINES}))))))
-""".encode()
+from .lab import Lab, wait_for
+
+PRINT = """
+    (func $print (param $stream i32) (param $at i32) (param $size i32) (local $done i32)
+      (loop $again
+        (i32.store 400:i32 (i32.add (local.get $at) (local.get $done)))
+        (i32.store 404:i32 (i32.sub (local.get $size) (local.get $done)))
+        (is32 (wasi.fd_write (local.get $stream) 400:i32 1:i32 408:i32) 0:i32)
+        (local.set $done (i32.add (local.get $done) (i32.load 408:i32)))
+        (br_if $again (i32.lt_u (local.get $done) (local.get $size)))))
+    (func (export "_start")"""
+LOOP = "(local $n i32) (loop $again {} (local.set $n (i32.add (local.get $n) 1:i32)) (br_if $again (i32.lt_u (local.get $n) {}:i32)))"
 
 
-async def read_all(reader: LogReader) -> tuple[int, int]:
-    """(bytes read, bytes lost) until the process is dead."""
-    read = lost = 0
+async def test_a_reader_waits_for_output_and_ends_with_the_process(lab: Lab) -> None:
+    pid = await lab.spawn(f'{PRINT} (gate) (call $print 1:i32 @"one") (call $print 2:i32 @"two"))')
+    reader = lab.runtime.logs(pid)
+    with pytest.raises(WouldBlockError):
+        reader.receive_nowait()
+    lab.gate.set()
+    with trio.fail_after(10):
+        first, second = await reader.receive(), await reader.receive()
+        assert (first.stream, first.data, first.dropped) == (1, b"one", 0)
+        assert (second.stream, second.data, second.dropped) == (2, b"two", 0)
+        for _ in range(2):
+            with pytest.raises(trio.EndOfChannel):
+                await reader.receive()
+
+
+async def test_each_reader_reads_from_the_beginning(lab: Lab) -> None:
+    pid = await lab.spawn(f'{PRINT} (call $print 1:i32 @"text"))')
+    await lab.wait_exit(pid)
+    for _ in range(2):
+        assert await lab.output(pid) == b"text"
+
+
+async def test_a_cancelled_reader_loses_nothing(lab: Lab) -> None:
+    pid = await lab.spawn(f'{PRINT} (gate) (call $print 1:i32 @"text"))')
+    reader = lab.runtime.logs(pid)
+    for _ in range(3):
+        with trio.move_on_after(0.01) as scope:
+            await reader.receive()
+        assert scope.cancelled_caught
+    lab.gate.set()
+    with trio.fail_after(10):
+        assert (await reader.receive()).data == b"text"
+        with pytest.raises(trio.EndOfChannel):
+            await reader.receive()
+
+
+async def test_a_cancelled_receive_that_has_data_loses_nothing(lab: Lab) -> None:
+    pid = await lab.spawn(f'{PRINT} (call $print 1:i32 @"text"))')
+    await lab.wait_exit(pid)
+    reader = lab.runtime.logs(pid)
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        await reader.receive()
+    assert scope.cancelled_caught
+    assert reader.receive_nowait().data == b"text"
+
+
+async def test_a_full_log_gives_up_the_oldest_and_counts_it(lab: Lab) -> None:
+    printed = LOOP.format('(call $print 1:i32 @"' + "0123456789" * 10 + '")', 10000)
+    pid = await lab.spawn(f"{PRINT} {printed} (call $print 1:i32 @\"end\"))")
+    await lab.wait_exit(pid)
+    reader = lab.runtime.logs(pid)
+    first = reader.receive_nowait()
+    kept = len(first.data)
+    dropped = first.dropped
+    last = first
     while True:
         try:
-            chunk = await reader.receive()
+            last = reader.receive_nowait()
         except trio.EndOfChannel:
-            return read, lost
-        read += len(chunk.data)
-        lost += chunk.dropped
+            break
+        kept += len(last.data)
+        dropped += last.dropped
+    assert last.data == b"end"
+    assert kept + dropped == 1_000_003
+    assert LOG_BUFFER_BYTES // 4 < kept <= LOG_BUFFER_BYTES
 
 
-async def test_follower_from_the_start_gets_every_byte() -> None:
-    async with open_runtime(threads=2) as runtime:
-        module = await runtime.load_module(PRINTER, "printer")
-        pid = await runtime.spawn(module, follow=True)
-        with runtime.logs(pid, follow=True) as reader:
-            assert await read_all(reader) == (LINES * LINE_BYTES, 0)
-        assert (await runtime.wait_exit(pid)).code == 0
+async def test_an_enormous_write_is_taken_piece_by_piece(lab: Lab) -> None:
+    pid = await lab.spawn(f'(memory (export "memory") 20) {PRINT} (call $print 1:i32 8192:i32 1000000:i32))')
+    status = await lab.wait_exit(pid)
+    assert status.code == 0, status
+    reader = lab.runtime.logs(pid)
+    total = 0
+    while True:
+        try:
+            chunk = reader.receive_nowait()
+        except trio.EndOfChannel:
+            break
+        total += len(chunk.data) + chunk.dropped
+    assert total == 1_000_000
 
 
-async def test_writer_waits_for_a_follower_that_does_not_read() -> None:
-    async with open_runtime(threads=2) as runtime:
-        module = await runtime.load_module(PRINTER, "printer")
-        pid = await runtime.spawn(module, follow=True)
-        reader = runtime.logs(pid, follow=True)
-        before = -1
-        while runtime.statistics().preempted != before:  # until it does not run any more
-            before = runtime.statistics().preempted
-            await trio.sleep(0.02)
-        assert runtime.exists(pid)
-        reader.close()
-        assert (await runtime.wait_exit(pid)).code == 0
+async def test_what_children_print_is_in_the_log_of_the_one_who_leads_them(lab: Lab) -> None:
+    pid = await lab.spawn(f"""{PRINT}
+          (call $print 1:i32 @"parent ")
+          (process.monitor (call $spawn @"child"))
+          (is32 (call $receive_any 10000:i64) 2:i32))
+        (func (export "child")
+          (call $print 1:i32 @"child ")
+          (process.monitor (call $spawn @"grandchild"))
+          (is32 (call $receive_any 10000:i64) 2:i32))
+        (func (export "grandchild") (call $print 2:i32 @"grandchild"))""")
+    assert await lab.output(pid) == b"parent child grandchild"
+    assert await lab.output(pid + 1) == b"child "
+    assert await lab.output(pid + 2) == b"grandchild"
 
 
-async def test_writer_goes_on_when_its_follower_is_forgotten() -> None:
-    async with open_runtime(threads=2) as runtime:
-        module = await runtime.load_module(PRINTER, "printer")
-        pid = await runtime.spawn(module, follow=True)
-        runtime.forget_follower(pid)
-        assert (await runtime.wait_exit(pid)).code == 0
+async def test_a_child_may_print_after_its_leader_died(lab: Lab) -> None:
+    pid = await lab.spawn(f"""{PRINT} (drop (call $spawn @"child")))
+        (func (export "child") (gate) (call $print 1:i32 @"late"))""")
+    await lab.wait_exit(pid)
+    lab.gate.set()
+    await wait_for(lambda: lab.runtime.statistics().processes == 0)
+    assert await lab.output(pid + 1) == b"late"
 
 
-async def test_log_without_follower_keeps_the_end_and_says_what_was_lost() -> None:
-    async with open_runtime(threads=2) as runtime:
-        module = await runtime.load_module(PRINTER, "printer")
-        pid = await runtime.spawn(module)
-        assert (await runtime.wait_exit(pid)).code == 0
-        read, lost = await read_all(runtime.logs(pid))
-        assert 0 < read <= 256 * 1024
-        assert read + lost == LINES * LINE_BYTES
+async def test_the_output_of_the_last_dead_processes_is_kept(lab: Lab) -> None:
+    module = await lab.load(f'{PRINT} (call $print 1:i32 @"text"))')
+    pids = []
+    for _ in range(DEAD_LOGS_KEPT + 10):
+        pids.append(await lab.spawn(module, config=ProcessConfig()))
+        await lab.wait_exit(pids[-1])
+    for forgotten in pids[:10]:
+        with pytest.raises(NotFoundError):
+            lab.runtime.logs(forgotten)
+        with pytest.raises(NotFoundError):
+            lab.runtime.exit_status(forgotten)
+    assert await lab.output(pids[10]) == b"text"
 
 
-async def test_reader_of_a_silent_process_would_block() -> None:
-    async with open_runtime(threads=1) as runtime:
-        module = await runtime.load_module(b'(module (func (export "_start") (loop $l (br $l))))', "spin")
-        pid = await runtime.spawn(module)
-        with pytest.raises(WouldBlockError):
-            runtime.logs(pid).receive_nowait()
+async def test_there_are_no_logs_of_what_never_was(lab: Lab) -> None:
+    with pytest.raises(NotFoundError):
+        lab.runtime.logs(999)
+
+
+async def test_a_writer_waits_for_its_follower_and_nothing_is_lost(lab: Lab) -> None:
+    printed = LOOP.format('(call $print 1:i32 @"' + "0123456789" * 10 + '")', 20000)
+    module = await lab.load(f"{PRINT} {printed} (report 1:i64))")
+    pid = await lab.spawn(module, follow=True)
+    await wait_for(lambda: [process.state for process in lab.runtime.processes()] == ["waiting"])
+    assert lab.reports == []
+    total = 0
+    with lab.runtime.logs(pid, follow=True) as reader, trio.fail_after(20):
+        while True:
+            try:
+                chunk = await reader.receive()
+            except trio.EndOfChannel:
+                break
+            assert chunk.dropped == 0
+            total += len(chunk.data)
+    assert total == 2_000_000
+    assert lab.reports == [1]
+
+
+@pytest.mark.parametrize("how", ["close", "forget", "kill"])
+async def test_a_writer_goes_on_when_its_follower_gives_up(lab: Lab, how: str) -> None:
+    printed = LOOP.format('(call $print 1:i32 @"' + "0123456789" * 10 + '")', 20000)
+    pid = await lab.spawn(f"{PRINT} {printed})", follow=True)
+    await wait_for(lambda: [process.state for process in lab.runtime.processes()] == ["waiting"])
+    match how:
+        case "close":
+            lab.runtime.logs(pid, follow=True).close()
+        case "forget":
+            lab.runtime.forget_follower(pid)
+        case _:
+            lab.runtime.kill(pid)
+    await lab.wait_exit(pid)
