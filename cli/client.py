@@ -94,7 +94,10 @@ class Client:
         return self._call("Leave", control_pb2.LeaveRequest(node=node), control_pb2.LeaveReply)
 
     def spawn(self, parts: Iterable[control_pb2.SpawnProcessRequest]) -> control_pb2.SpawnProcessReply:
-        """Start a process; `parts` are the spec and then the chunks of the module."""
+        """Start a process; `parts` are the spec and then the chunks of the module.
+
+        Raises NotFoundError if the node, or the module whose hash stands for the chunks, is unknown.
+        """
         return self._call("SpawnProcess", iter(parts), control_pb2.SpawnProcessReply, SPAWN_TIMEOUT_S)
 
     def ps(self, node: str) -> control_pb2.PsReply:

@@ -6,6 +6,7 @@ Output goes straight to our stdout and stderr, or is collected for a JSON docume
 from __future__ import annotations
 
 import base64
+import textwrap
 from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -40,7 +41,8 @@ class Exit:
         """What to tell the user; None if the exit code says it all."""
         if self.kind == "normal" or self.reason == f"exited with code {self.code}":
             return None
-        return self.reason or self.kind
+        first, newline, frames = (self.reason or self.kind).partition("\n")
+        return first + newline + textwrap.dedent(frames)
 
 
 @dataclass(slots=True)
@@ -62,10 +64,10 @@ class Transcript:
             self.dropped_bytes += len(oldest)
 
     def remarks(self) -> tuple[str, ...]:
-        """What is to be said about the output: once, since a process that writes fast loses often."""
+        """What is to be said about the output: once, since a process that writes fast may lose often."""
         if not self.dropped_bytes:
             return ()
-        return (f"{self.dropped_bytes} bytes of output are lost: the node keeps only the latest",)
+        return (f"{self.dropped_bytes} bytes of output are lost: only the latest are kept",)
 
     def data(self) -> dict[str, object]:
         """`output`, `dropped_bytes` and `exit` of a JSON document; `exit` is null while the process lives."""

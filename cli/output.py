@@ -49,18 +49,19 @@ class Output:
                 "exit_code": int(failure.exit_code),
             }
             self._document(ERROR_SCHEMA, data)
-        # The lines of a message (a list of unlinkable imports, say) stay lines.
-        first, *others = failure.message.splitlines() or [""]
-        self.note(first)
-        for line in others:
-            print(f"  {printable(line)}", file=sys.stderr)
+        self.note(failure.message)
         if failure.hint:
             print(f"  {printable(failure.hint)}", file=sys.stderr)
         sys.stderr.flush()
 
     def note(self, text: str) -> None:
-        """Say something to the user, on stderr."""
-        print(f"luna: {printable(text)}", file=sys.stderr, flush=True)
+        """Say something to the user, on stderr; further lines of it are indented."""
+        # A list of unlinkable imports, say, or the frames of a trapped program.
+        first, *others = text.splitlines() or [""]
+        print(f"luna: {printable(first)}", file=sys.stderr)
+        for line in others:
+            print(f"  {printable(line)}", file=sys.stderr)
+        sys.stderr.flush()
 
     def guest(self, stream: int, data: bytes) -> None:
         """Pass on what a guest wrote to its stdout (1) or stderr (2), byte for byte, at once.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import signal
 import subprocess
 from pathlib import Path
@@ -76,6 +77,39 @@ REMOTE = """
 """
 
 
+# Prints its parameter's number of blocks of 2048 numbered lines, 16 KiB, as fast as it can.
+BURST = """
+(module
+  (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+  (memory (export "memory") 1)
+  (data (i32.const 0) "\\10\\00\\00\\00\\00\\40\\00\\00")  ;; one buffer: at 16, 16384 bytes
+  (func $line (param $at i32) (param $number i32)
+    (local $digit i32)
+    (i32.store8 offset=7 (local.get $at) (i32.const 10))
+    (local.set $digit (i32.add (local.get $at) (i32.const 6)))
+    (loop $next
+      (i32.store8 (local.get $digit)
+        (i32.add (i32.const 48) (i32.rem_u (local.get $number) (i32.const 10))))
+      (local.set $number (i32.div_u (local.get $number) (i32.const 10)))
+      (local.set $digit (i32.sub (local.get $digit) (i32.const 1)))
+      (br_if $next (i32.ge_s (local.get $digit) (local.get $at)))))
+  (func (export "burst") (param $blocks i32)
+    (local $number i32) (local $index i32)
+    (loop $block
+      (local.set $index (i32.const 0))
+      (loop $fill
+        (call $line (i32.add (i32.const 16) (i32.mul (local.get $index) (i32.const 8)))
+          (local.get $number))
+        (local.set $number (i32.add (local.get $number) (i32.const 1)))
+        (local.set $index (i32.add (local.get $index) (i32.const 1)))
+        (br_if $fill (i32.lt_u (local.get $index) (i32.const 2048))))
+      (if (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8)) (then unreachable))
+      (if (i32.ne (i32.load (i32.const 8)) (i32.const 16384)) (then unreachable))
+      (local.set $blocks (i32.sub (local.get $blocks) (i32.const 1)))
+      (br_if $block (local.get $blocks)))))
+"""
+
+
 @pytest.fixture
 def pair(nodes: NodeStarter) -> tuple[NodeProcess, NodeProcess]:
     """Two connected nodes, a and b."""
@@ -90,6 +124,14 @@ def remote(nodes: NodeStarter) -> Path:
     """The guest above, as a file."""
     path = nodes.folder / "remote.wat"
     path.write_text(REMOTE)
+    return path
+
+
+@pytest.fixture
+def burst(nodes: NodeStarter) -> Path:
+    """The printing guest above, as a file."""
+    path = nodes.folder / "burst.wat"
+    path.write_text(BURST)
     return path
 
 
@@ -191,11 +233,13 @@ def test_processes_are_listed_killed_and_read_across_nodes(pair: tuple[NodeProce
         (("spawn", "--node", "b", str(Path(__file__))), "not WebAssembly"),
         (("spawn", "--node", "b", "--entry", "nope", str(GUESTS / "hello.wasm")), "exports no function nope"),
         (("spawn", "--param", "i32:1", str(GUESTS / "hello.wasm")), "cannot be called with"),
-        (("kill", "123@b"), "there is no process"),
-        (("logs", "123@b"), "there is no process"),
+        (("kill", "123@b"), "there is no process 123@b"),
+        (("kill", "123@a"), "there is no process 123@a"),
+        (("logs", "123@b"), "there is no process 123@b"),
+        (("logs", "--follow", "123@a"), "there is no process 123@a"),
         (("ps", "--node", "nobody"), "no live node named nobody"),
         (("leave", "nobody"), "no live node named nobody"),
-        (("join", "127.0.0.1:1"), "does not answer"),
+        (("join", "127.0.0.1:1"), "luna: 127.0.0.1:1 does not answer: connection refused (asked "),
         (("join", "192.0.2.1:7"), "not encrypted"),
     ],
     ids=lambda value: " ".join(map(str, value))[:40] if isinstance(value, tuple) else "",
@@ -210,6 +254,77 @@ def test_a_bad_request_is_one_clear_error_and_harms_nobody(
     assert pair[0].sees("a", "b")
     for node in pair:
         assert "internal error" not in node.errors()
+
+
+@pytest.mark.parametrize("where", ["a", "b"])
+def test_what_a_followed_process_prints_in_a_burst_arrives_whole(
+    pair: tuple[NodeProcess, NodeProcess], burst: Path, where: str
+) -> None:
+    blocks = 320  # 5 MiB, twenty times what a node keeps
+    done = pair[0].luna(
+        "spawn", "--node", where, "--follow", "--entry", "burst", "--param", f"i32:{blocks}", str(burst)
+    )
+    assert (done.returncode, done.stderr.count("\n")) == (0, 1), done.stderr
+    assert done.stdout == "".join(f"{number:07}\n" for number in range(blocks * 2048))
+
+
+@pytest.mark.parametrize("where", ["a", "b"])
+def test_a_follower_that_stops_reading_holds_the_process_until_it_dies(
+    pair: tuple[NodeProcess, NodeProcess], burst: Path, where: str
+) -> None:
+    a = pair[0]
+    arguments = ("--node", where, "--follow", "--entry", "burst", "--param", "i32:4000")  # 62 MiB
+    program = subprocess.Popen(
+        [BIN / "luna", "spawn", *arguments, str(burst)],
+        env={**a.environment, "LUNA_CONNECT": a.address},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )
+
+    def states() -> list[str]:
+        return [process["state"] for process in a.luna_json("ps")["processes"]]
+
+    with program:
+        wait_for(lambda: all(states() == ["waiting"] for _ in range(5)), "it waits for its reader")
+        program.kill()
+        wait_for(lambda: states() == [], "it went on and ended")
+
+
+def test_a_program_that_traps_tells_its_cause_and_below_it_its_frames(
+    pair: tuple[NodeProcess, NodeProcess],
+) -> None:
+    done = pair[0].luna("spawn", "--node", "b", "--follow", str(GUESTS / "overflow.wasm"))
+    _, cause, *frames = done.stderr.splitlines()
+    assert re.fullmatch(r"luna: [0-9]+@b: trap: .+", cause)
+    assert frames
+    assert all(re.match(r" +([0-9]+: .*!deeper|\.\.\. )", frame) for frame in frames), done.stderr
+
+
+def test_a_module_is_called_by_its_file_on_every_node(
+    pair: tuple[NodeProcess, NodeProcess], remote: Path
+) -> None:
+    a, b = pair
+    with spawn_and_follow(a, "linked", remote) as program:
+        wait_for(lambda: b.nodes()["b"].processes == 1, "the child lives on b")
+        assert {process["module"] for process in a.luna_json("ps")["processes"]} == {"remote.wat"}
+        b.kill()
+        assert program.wait(15) == 41
+
+
+def test_a_large_module_is_sent_to_a_node_once(
+    nodes: NodeStarter, pair: tuple[NodeProcess, NodeProcess]
+) -> None:
+    a, _ = pair
+    path = nodes.folder / "large.wasm"
+    size = 1 << 19  # of a custom section, in LEB128
+    leb128 = bytes((size & 0x7F | 0x80, size >> 7 & 0x7F | 0x80, size >> 14))
+    path.write_bytes((GUESTS / "spin.wasm").read_bytes() + b"\0" + leb128 + b"\4luna" + bytes(size - 5))
+    for name in ("large.wasm", "again.wasm"):
+        path = path.rename(nodes.folder / name)
+        assert a.luna("spawn", "--node", "b", str(path)).returncode == 0
+    processes = a.luna_json("ps")["processes"]
+    assert [process["module"] for process in processes] == ["large.wasm", "large.wasm"]
+    assert len(list((nodes.folder / "state/luna/b/modules").iterdir())) == 1
 
 
 def test_following_a_process_of_a_node_that_dies_ends_with_an_error(

@@ -142,35 +142,37 @@ class ControlService(control_pb2_grpc.ControlServicer):
 
         return await _answer(context, kill())
 
-    async def Logs(
-        self, request: control_pb2.LogsRequest, context: _Context
-    ) -> AsyncIterator[control_pb2.LogsReply]:
+    # Writes instead of yielding: a generator is left suspended when the client goes away during a write,
+    # and the process's writers would wait for its follower until the garbage is collected.
+    async def Logs(self, request: control_pb2.LogsRequest, context: _Context) -> None:
         """See control.proto."""
-        try:
-            route, pid = await self._bridge.call_trio(self._operations.route_process, request.process)
-            parts = (
-                self._logs(pid, request.follow) if route.here else self._carry_logs(route, context, request)
-            )
-            async for part in parts:
-                yield part
-        except LunaError as error:
-            await _abort(context, error)
 
-    async def _logs(self, pid: int, follow: bool) -> AsyncIterator[control_pb2.LogsReply]:
-        reader = await self._bridge.call_trio(self._operations.open_logs, pid)
-        while reader is not None:
-            chunk = await self._bridge.call_trio(self._operations.next_chunk, reader, follow)
-            if chunk is None:
-                break
-            reply = control_pb2.LogsReply(dropped_bytes=chunk.dropped)
-            if chunk.stream == 1:
-                reply.stdout = chunk.data
+        async def logs() -> None:
+            route, pid = await self._bridge.call_trio(self._operations.route_process, request.process)
+            if route.here:
+                await self._logs(pid, request.follow, context)
             else:
-                reply.stderr = chunk.data
-            yield reply
+                await self._carry_logs(route, context, request)
+
+        await _answer(context, logs())
+
+    async def _logs(self, pid: int, follow: bool, context: _Context) -> None:
+        reader = await self._bridge.call_trio(self._operations.open_logs, pid, follow)
+        if reader is not None:
+            try:
+                while True:
+                    if is_cancelled():  # at the moment when a call finished, which then returns its result
+                        raise asyncio.CancelledError
+                    parts = await self._bridge.call_trio(self._operations.next_parts, reader, follow)
+                    if not parts:
+                        break
+                    for part in parts:
+                        await context.write(part)
+            finally:
+                self._bridge.post_to_trio(reader.close)
         status = await self._bridge.call_trio(self._operations.exit_of, pid)
         if status is not None:
-            yield control_pb2.LogsReply(exit=status)
+            await context.write(control_pb2.LogsReply(exit=status))
 
     # --- other nodes ------------------------------------------------------------------------
 
@@ -217,14 +219,12 @@ class ControlService(control_pb2_grpc.ControlServicer):
         assert isinstance(answer, reply)
         return answer
 
-    async def _carry_logs(
-        self, route: Route, context: _Context, request: control_pb2.LogsRequest
-    ) -> AsyncIterator[control_pb2.LogsReply]:
+    async def _carry_logs(self, route: Route, context: _Context, request: control_pb2.LogsRequest) -> None:
         _check_first_carry(route, context)
         call = self._stub(route).Logs(request, metadata=((_CARRIED, "1"),))
         try:
             async for reply in call:
-                yield reply
+                await context.write(reply)
         except grpc.aio.AioRpcError as error:
             raise error_from_status(error.code(), error.details(), f"node {route.name}") from None
         except asyncio.CancelledError:

@@ -15,8 +15,11 @@ import trio
 
 from luna.node.modules import ModuleStore
 from luna.proto.errors import InvalidError, NotFoundError
-from luna.proto.limits import SHA256_BYTES
+from luna.proto.limits import MAX_NAME_LENGTH, SHA256_BYTES
 from luna.scheduler.modules import Module, module_id
+
+MAX_MODULE_NAME_LENGTH = 4 * MAX_NAME_LENGTH
+"""characters of a module's name for people; longer ones are cut."""
 
 
 class Compiler(Protocol):
@@ -47,18 +50,21 @@ class Library:
         self._turns: dict[bytes, _Turn] = {}
 
     async def add(self, data: bytes, name: str) -> Module:
-        """Compile a module that a command sent, and keep its bytes.
+        """Compile a module that a command sent, and keep its bytes. `name` is for people.
 
         Raises InvalidError, with the full explanation, if it is not a module that can run here.
         """
-        module = await self._compiler.load_module(data, name)
+        module = await self._compiler.load_module(data, name[:MAX_MODULE_NAME_LENGTH] or "module")
         # What was loaded, which for text is the WebAssembly made of it: that is what peers ask for.
         await self._store.put(module.source)
         return module
 
-    async def held(self, sha256: bytes) -> Module:
-        """A module this node holds, compiled. Raises NotFoundError, InvalidError for a bad hash."""
-        return await self._module(sha256, None)
+    async def held(self, sha256: bytes, name: str = "") -> Module:
+        """A module this node holds, compiled; it is called `name` from now on if it was not in memory.
+
+        Raises NotFoundError, InvalidError for a bad hash.
+        """
+        return await self._module(sha256, None, name)
 
     async def by_id(self, id_: int) -> Module:
         """A module this node holds by the number that guests use, compiled. Raises NotFoundError."""
@@ -72,12 +78,12 @@ class Library:
                 return await self.held(sha256)
         raise NotFoundError(f"module {id_} is unknown")
 
-    async def obtain(self, sha256: bytes, address: str) -> Module:
-        """A module that the node at `address` holds, compiled.
+    async def obtain(self, sha256: bytes, address: str, name: str = "") -> Module:
+        """A module that the node at `address` holds and calls `name`, compiled.
 
         Raises NotFoundError or BrokenError if it cannot be had, InvalidError if it is not what it should be.
         """
-        return await self._module(sha256, address)
+        return await self._module(sha256, address, name)
 
     async def module_bytes(self, sha256: bytes) -> bytes:
         """The bytes of a module this node holds. Raises NotFoundError."""
@@ -90,7 +96,7 @@ class Library:
             raise NotFoundError(f"this node does not hold module {sha256.hex()[:64]}")
         return data
 
-    async def _module(self, sha256: bytes, address: str | None) -> Module:
+    async def _module(self, sha256: bytes, address: str | None, name: str) -> Module:
         if len(sha256) != SHA256_BYTES:
             raise InvalidError(f"a module hash has {SHA256_BYTES} bytes, not {len(sha256)}")
         module = self._compiler.find_module(sha256)
@@ -108,7 +114,7 @@ class Library:
                 return await self._fetch(address, sha256)
 
             data = await self._store.obtain(sha256, fetch)
-            return await self._compiler.load_module(data, sha256.hex()[:12])
+            return await self._compiler.load_module(data, name[:MAX_MODULE_NAME_LENGTH] or sha256.hex()[:12])
 
     @asynccontextmanager
     async def _turn(self, sha256: bytes) -> AsyncIterator[None]:

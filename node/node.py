@@ -167,7 +167,7 @@ async def _assemble(
         fatal=node.fail,
         insecure=options.insecure,
     )
-    operations = Operations(runtime, library, peers, own.started_ms, node.stop)
+    operations = Operations(nursery, runtime, library, peers, own.started_ms, node.stop)
     control = ControlService(bridge, operations, transport)
     return _Parts(peers, lambda server: add_services(server, control))
 

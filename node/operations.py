@@ -23,17 +23,22 @@ from luna.node.peers import Peers
 from luna.node.status import LimitError
 from luna.proto import control_pb2
 from luna.proto.errors import InvalidError, NotFoundError, RefusedError, WouldBlockError
-from luna.proto.ids import LOCAL_NODE_ID, make_pid, node_of, serial_of
-from luna.proto.limits import CONNECT_TIMEOUT_S, MAX_NAME_LENGTH
+from luna.proto.ids import LOCAL_NODE_ID, format_pid, make_pid, node_of, serial_of
+from luna.proto.limits import CONNECT_TIMEOUT_S, KIB
 from luna.proto.version import package_version
+from luna.scheduler import ExitStatus
 from luna.scheduler.logs import LogChunk, LogReader
 from luna.scheduler.runtime import Runtime
 
 DEFAULT_ENVIRONMENT = 1
 """The sandbox of processes started by commands."""
 
-MAX_MODULE_NAME_LENGTH = 4 * MAX_NAME_LENGTH
-"""characters of a module's name for people; longer ones are cut."""
+FOLLOWER_TIMEOUT_S = 10.0
+"""seconds in which whoever spawned a process to follow it must ask for its output, before which its writers
+wait; a command does so within a round trip, and one that died between must not hold them for ever."""
+
+OUTPUT_PART_BYTES = 64 * KIB
+"""bytes of output after which a part is sent; a process that prints little is passed on at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +54,16 @@ class Operations:
     """The control service's work on one node (trio)."""
 
     def __init__(
-        self, runtime: Runtime, library: Library, peers: Peers, started_ms: int, stop: Callable[[str], None]
+        self,
+        nursery: trio.Nursery,
+        runtime: Runtime,
+        library: Library,
+        peers: Peers,
+        started_ms: int,
+        stop: Callable[[str], None],
     ) -> None:
         """`stop(reason)` makes the node leave its cluster and end."""
+        self._nursery = nursery
         self._runtime = runtime
         self._library = library
         self._peers = peers
@@ -142,24 +154,36 @@ class Operations:
     async def spawn(self, spec: control_pb2.SpawnSpec, data: bytes) -> control_pb2.SpawnProcessReply:
         """Start a process of the module `data`, or of the one whose hash the spec has.
 
+        One to be followed waits with its output for `open_logs`, but not longer than FOLLOWER_TIMEOUT_S.
         Raises InvalidError, NotFoundError, LimitError.
         """
         entry = check_entry(spec.entry or "_start")
         params = params_from_proto(spec.params)
         config = config_from_proto(spec.config)
         if spec.module:
-            module = await self._library.held(spec.module)
+            module = await self._library.held(spec.module, spec.module_name)
         elif data:
-            module = await self._library.add(data, spec.module_name[:MAX_MODULE_NAME_LENGTH] or "module")
+            module = await self._library.add(data, spec.module_name)
         else:
             raise InvalidError("no module was sent")
         try:
             pid = await self._runtime.spawn(
-                module, entry=entry, params=params, config=config, environment=DEFAULT_ENVIRONMENT
+                module,
+                entry=entry,
+                params=params,
+                config=config,
+                environment=DEFAULT_ENVIRONMENT,
+                follow=spec.follow,
             )
         except RefusedError as error:
             raise LimitError(error.message, hint=error.hint) from error
+        if spec.follow:
+            self._nursery.start_soon(self._forget_follower, pid, name="await a follower")
         return control_pb2.SpawnProcessReply(process=self._ref(pid))
+
+    async def _forget_follower(self, pid: int) -> None:
+        await trio.sleep(FOLLOWER_TIMEOUT_S)
+        self._runtime.forget_follower(pid)  # changes nothing once somebody follows
 
     async def ps(self) -> list[control_pb2.ProcessEntry]:
         """The processes of this node."""
@@ -183,32 +207,46 @@ class Operations:
         await trio.lowlevel.checkpoint()
         was_alive = self._runtime.kill(pid)
         if not was_alive:
-            self._runtime.exit_status(
-                pid
-            )  # raises NotFoundError for a pid that was never used, or is forgotten
+            self._exit_status(pid)  # raises NotFoundError for a pid that was never used, or is forgotten
         return control_pb2.KillProcessReply(was_alive=was_alive)
 
     # --- output -----------------------------------------------------------------------------
 
-    async def open_logs(self, pid: int) -> LogReader | None:
-        """A reader of what a process wrote; None if it is dead and wrote nothing. Raises NotFoundError."""
+    async def open_logs(self, pid: int, follow: bool) -> LogReader | None:
+        """A reader of what a process wrote; None if it is dead and wrote nothing. Raises NotFoundError.
+
+        With `follow` the process's writers wait for the reader, which must be closed.
+        """
+        # No checkpoint behind `logs`: nobody could close the reader of a call that was cancelled there.
         await trio.lowlevel.checkpoint()
         try:
-            return self._runtime.logs(pid)
+            return self._runtime.logs(pid, follow=follow)
         except NotFoundError:
-            if self._runtime.exit_status(pid) is None:  # raises NotFoundError
+            if self._exit_status(pid) is None:
                 raise
             return None
 
-    async def next_chunk(self, reader: LogReader, follow: bool) -> LogChunk | None:
-        """The next part; None at the end, which without `follow` is where a live process has written to."""
+    async def next_parts(self, reader: LogReader, follow: bool) -> list[control_pb2.LogsReply]:
+        """What there is to read, OUTPUT_PART_BYTES or little more; with `follow` there is something.
+
+        Empty at the end, which without `follow` is where a live process has written to.
+        """
+        parts: list[control_pb2.LogsReply] = []
+        size = 0
         try:
             if follow:
-                return await reader.receive()
-            await trio.lowlevel.checkpoint()
-            return reader.receive_nowait()
+                chunk = await reader.receive()
+            else:
+                await trio.lowlevel.checkpoint()
+                chunk = reader.receive_nowait()
+            while True:
+                size += _add_chunk(parts, chunk)
+                if size >= OUTPUT_PART_BYTES:
+                    break
+                chunk = reader.receive_nowait()
         except (trio.EndOfChannel, WouldBlockError):
-            return None
+            pass
+        return parts
 
     async def exit_of(self, pid: int) -> control_pb2.ProcessExit | None:
         """How a process ended; None if it lives, or nobody knows any more."""
@@ -219,8 +257,28 @@ class Operations:
             return None
         return None if status is None else exit_to_proto(status)
 
+    def _exit_status(self, pid: int) -> ExitStatus | None:
+        """As of the runtime, with an error that names the process as people do."""
+        try:
+            return self._runtime.exit_status(pid)
+        except NotFoundError:
+            name = format_pid(pid, self._peers.own.name)
+            raise NotFoundError(f"there is no process {name}, or it ended long ago") from None
+
     def _ref(self, pid: int) -> control_pb2.ProcessRef:
         return control_pb2.ProcessRef(pid=pid, serial=serial_of(pid), node=self._peers.own.name)
+
+
+def _add_chunk(parts: list[control_pb2.LogsReply], chunk: LogChunk) -> int:
+    """Append to the last part if it is of the same stream and nothing was lost between; the bytes added."""
+    stream = "stdout" if chunk.stream == 1 else "stderr"
+    if parts and not chunk.dropped and parts[-1].WhichOneof("part") == stream:
+        setattr(parts[-1], stream, getattr(parts[-1], stream) + chunk.data)
+    else:
+        part = control_pb2.LogsReply(dropped_bytes=chunk.dropped)
+        setattr(part, stream, chunk.data)
+        parts.append(part)
+    return len(chunk.data)
 
 
 def _resident_bytes() -> int:

@@ -120,6 +120,7 @@ class RemoteSpawn:
                 parent=request.pid,
                 environment=request.environment,
                 module=module.sha256,
+                module_name=module.name,
                 entry=entry,
                 params=params,
                 config=config_to_proto(config),
@@ -206,7 +207,7 @@ class RemoteSpawn:
         with scope:
             try:
                 try:
-                    module = await self._library.obtain(spawn.module, peer.address)
+                    module = await self._library.obtain(spawn.module, peer.address, spawn.module_name)
                 except (NotFoundError, BrokenError) as error:
                     self._reply(peer.id, spawn, failure=node_pb2.MODULE_UNKNOWN, error=error.message)
                     return
@@ -237,6 +238,8 @@ class RemoteSpawn:
             parent=spawn.parent,
             link_tag=spawn.link_tag if spawn.link else None,
             watch=False,
+            # A guest is not told of a bad entry: its child is born and fails, as on the guest's own node.
+            check_entry=not spawn.parent,
         )
 
     def _reply(

@@ -65,6 +65,21 @@ _ERRORS: dict[StatusCode, type[LunaError]] = {
 }
 
 
+# What gRPC's texts contain, which wrap the reason in addresses and states of its own.
+_GRPC_TEXTS = (
+    ("Connection refused", "connection refused"),
+    ("No route to host", "no route to host"),
+    ("Network is unreachable", "network is unreachable"),
+    ("Failed parsing HTTP/2", "what listens there is no Luna node"),
+    ("Socket closed", "it closed the connection"),
+    ("Connection reset", "it closed the connection"),
+    ("errors resolving", "there is no host of that name"),
+    ("DNS resolution failed", "there is no host of that name"),
+    ("Deadline Exceeded", "no answer in time"),
+    ("timed out", "no answer in time"),
+)
+
+
 def status_of(error: LunaError) -> tuple[StatusCode, str]:
     """The status code and details to send for `error`."""
     code = next((code for kind, code in _CODES if isinstance(error, kind)), StatusCode.INTERNAL)
@@ -79,5 +94,10 @@ def error_from_status(code: StatusCode, details: str | None, who: str) -> LunaEr
     hint = " ".join(line.removeprefix(HINT_PREFIX) for line in lines if line.startswith(HINT_PREFIX)) or None
     kind = _ERRORS.get(code, InternalError)
     if code in {StatusCode.UNAVAILABLE, StatusCode.DEADLINE_EXCEEDED, StatusCode.CANCELLED}:
-        message = f"{who} does not answer: {message}"
+        message = f"{who} does not answer: {_reason(message)}"
     return kind(message, hint=hint)
+
+
+def _reason(text: str) -> str:
+    """gRPC's own texts in words for people; a node's text as it is."""
+    return next((reason for part, reason in _GRPC_TEXTS if part in text), text)

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from luna.proto import node_pb2 as luna_dot_proto_dot_node__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18luna/proto/control.proto\x12\x07luna.v1\x1a\x15luna/proto/node.proto\"\x0f\n\rStatusRequest\"\xa8\x01\n\x0bStatusReply\x12\x1f\n\x04node\x18\x01 \x01(\x0b\x32\x11.luna.v1.NodeInfo\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x11\n\tprocesses\x18\x03 \x01(\x04\x12\x11\n\tuptime_ms\x18\x04 \x01(\x04\x12\x19\n\x11scheduler_threads\x18\x05 \x01(\r\x12\x16\n\x0eresident_bytes\x18\x06 \x01(\x04\x12\x0e\n\x06os_pid\x18\x07 \x01(\x04\"\x0e\n\x0cNodesRequest\"`\n\tNodeEntry\x12\x1f\n\x06member\x18\x01 \x01(\x0b\x32\x0f.luna.v1.Member\x12\x0c\n\x04self\x18\x02 \x01(\x08\x12\x11\n\tconnected\x18\x03 \x01(\x08\x12\x11\n\tprocesses\x18\x04 \x01(\x04\"/\n\nNodesReply\x12!\n\x05nodes\x18\x01 \x03(\x0b\x32\x12.luna.v1.NodeEntry\"\x1e\n\x0bJoinRequest\x12\x0f\n\x07\x61\x64\x64ress\x18\x01 \x01(\t\".\n\tJoinReply\x12!\n\x05nodes\x18\x01 \x03(\x0b\x32\x12.luna.v1.NodeEntry\"\x1c\n\x0cLeaveRequest\x12\x0c\n\x04node\x18\x01 \x01(\t\"-\n\nLeaveReply\x12\x1f\n\x04node\x18\x01 \x01(\x0b\x32\x11.luna.v1.NodeInfo\"\x95\x01\n\tSpawnSpec\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x13\n\x0bmodule_name\x18\x02 \x01(\t\x12\r\n\x05\x65ntry\x18\x03 \x01(\t\x12\x1e\n\x06params\x18\x04 \x03(\x0b\x32\x0e.luna.v1.Param\x12&\n\x06\x63onfig\x18\x05 \x01(\x0b\x32\x16.luna.v1.ProcessConfig\x12\x0e\n\x06module\x18\x06 \x01(\x0c\"Q\n\x13SpawnProcessRequest\x12\"\n\x04spec\x18\x01 \x01(\x0b\x32\x12.luna.v1.SpawnSpecH\x00\x12\x0e\n\x04\x64\x61ta\x18\x02 \x01(\x0cH\x00\x42\x06\n\x04part\"9\n\x11SpawnProcessReply\x12$\n\x07process\x18\x01 \x01(\x0b\x32\x13.luna.v1.ProcessRef\"7\n\nProcessRef\x12\x0b\n\x03pid\x18\x01 \x01(\x04\x12\x0e\n\x06serial\x18\x02 \x01(\x04\x12\x0c\n\x04node\x18\x03 \x01(\t\"\x19\n\tPsRequest\x12\x0c\n\x04node\x18\x01 \x01(\t\"\xaa\x01\n\x0cProcessEntry\x12$\n\x07process\x18\x01 \x01(\x0b\x32\x13.luna.v1.ProcessRef\x12\x0e\n\x06module\x18\x02 \x01(\t\x12\r\n\x05\x65ntry\x18\x03 \x01(\t\x12\r\n\x05state\x18\x04 \x01(\t\x12\x10\n\x08messages\x18\x05 \x01(\x04\x12\x14\n\x0cmemory_bytes\x18\x06 \x01(\x04\x12\x0e\n\x06parent\x18\x07 \x01(\x04\x12\x0e\n\x06\x61ge_ms\x18\x08 \x01(\x04\"H\n\x07PsReply\x12(\n\tprocesses\x18\x01 \x03(\x0b\x32\x15.luna.v1.ProcessEntry\x12\x13\n\x0bunreachable\x18\x02 \x03(\t\":\n\x12KillProcessRequest\x12$\n\x07process\x18\x01 \x01(\x0b\x32\x13.luna.v1.ProcessRef\"%\n\x10KillProcessReply\x12\x11\n\twas_alive\x18\x01 \x01(\x08\"C\n\x0bLogsRequest\x12$\n\x07process\x18\x01 \x01(\x0b\x32\x13.luna.v1.ProcessRef\x12\x0e\n\x06\x66ollow\x18\x02 \x01(\x08\"L\n\x0bProcessExit\x12\x1f\n\x04kind\x18\x01 \x01(\x0e\x32\x11.luna.v1.ExitKind\x12\x0c\n\x04\x63ode\x18\x02 \x01(\x05\x12\x0e\n\x06reason\x18\x03 \x01(\t\"t\n\tLogsReply\x12\x10\n\x06stdout\x18\x01 \x01(\x0cH\x00\x12\x10\n\x06stderr\x18\x02 \x01(\x0cH\x00\x12$\n\x04\x65xit\x18\x03 \x01(\x0b\x32\x14.luna.v1.ProcessExitH\x00\x12\x15\n\rdropped_bytes\x18\x04 \x01(\x04\x42\x06\n\x04part2\xd0\x03\n\x07\x43ontrol\x12\x36\n\x06Status\x12\x16.luna.v1.StatusRequest\x1a\x14.luna.v1.StatusReply\x12\x33\n\x05Nodes\x12\x15.luna.v1.NodesRequest\x1a\x13.luna.v1.NodesReply\x12\x30\n\x04Join\x12\x14.luna.v1.JoinRequest\x1a\x12.luna.v1.JoinReply\x12\x33\n\x05Leave\x12\x15.luna.v1.LeaveRequest\x1a\x13.luna.v1.LeaveReply\x12J\n\x0cSpawnProcess\x12\x1c.luna.v1.SpawnProcessRequest\x1a\x1a.luna.v1.SpawnProcessReply(\x01\x12*\n\x02Ps\x12\x12.luna.v1.PsRequest\x1a\x10.luna.v1.PsReply\x12\x45\n\x0bKillProcess\x12\x1b.luna.v1.KillProcessRequest\x1a\x19.luna.v1.KillProcessReply\x12\x32\n\x04Logs\x12\x14.luna.v1.LogsRequest\x1a\x12.luna.v1.LogsReply0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18luna/proto/control.proto\x12\x07luna.v1\x1a\x15luna/proto/node.proto\"\x0f\n\rStatusRequest\"\xa8\x01\n\x0bStatusReply\x12\x1f\n\x04node\x18\x01 \x01(\x0b\x32\x11.luna.v1.NodeInfo\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x11\n\tprocesses\x18\x03 \x01(\x04\x12\x11\n\tuptime_ms\x18\x04 \x01(\x04\x12\x19\n\x11scheduler_threads\x18\x05 \x01(\r\x12\x16\n\x0eresident_bytes\x18\x06 \x01(\x04\x12\x0e\n\x06os_pid\x18\x07 \x01(\x04\"\x0e\n\x0cNodesRequest\"`\n\tNodeEntry\x12\x1f\n\x06member\x18\x01 \x01(\x0b\x32\x0f.luna.v1.Member\x12\x0c\n\x04self\x18\x02 \x01(\x08\x12\x11\n\tconnected\x18\x03 \x01(\x08\x12\x11\n\tprocesses\x18\x04 \x01(\x04\"/\n\nNodesReply\x12!\n\x05nodes\x18\x01 \x03(\x0b\x32\x12.luna.v1.NodeEntry\"\x1e\n\x0bJoinRequest\x12\x0f\n\x07\x61\x64\x64ress\x18\x01 \x01(\t\".\n\tJoinReply\x12!\n\x05nodes\x18\x01 \x03(\x0b\x32\x12.luna.v1.NodeEntry\"\x1c\n\x0cLeaveRequest\x12\x0c\n\x04node\x18\x01 \x01(\t\"-\n\nLeaveReply\x12\x1f\n\x04node\x18\x01 \x01(\x0b\x32\x11.luna.v1.NodeInfo\"\xa5\x01\n\tSpawnSpec\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x13\n\x0bmodule_name\x18\x02 \x01(\t\x12\r\n\x05\x65ntry\x18\x03 \x01(\t\x12\x1e\n\x06params\x18\x04 \x03(\x0b\x32\x0e.luna.v1.Param\x12&\n\x06\x63onfig\x18\x05 \x01(\x0b\x32\x16.luna.v1.ProcessConfig\x12\x0e\n\x06module\x18\x06 \x01(\x0c\x12\x0e\n\x06\x66ollow\x18\x07 \x01(\x08\"Q\n\x13SpawnProcessRequest\x12\"\n\x04spec\x18\x01 \x01(\x0b\x32\x12.luna.v1.SpawnSpecH\x00\x12\x0e\n\x04\x64\x61ta\x18\x02 \x01(\x0cH\x00\x42\x06\n\x04part\"9\n\x11SpawnProcessReply\x12$\n\x07process\x18\x01 \x01(\x0b\x32\x13.luna.v1.ProcessRef\"7\n\nProcessRef\x12\x0b\n\x03pid\x18\x01 \x01(\x04\x12\x0e\n\x06serial\x18\x02 \x01(\x04\x12\x0c\n\x04node\x18\x03 \x01(\t\"\x19\n\tPsRequest\x12\x0c\n\x04node\x18\x01 \x01(\t\"\xaa\x01\n\x0cProcessEntry\x12$\n\x07process\x18\x01 \x01(\x0b\x32\x13.luna.v1.ProcessRef\x12\x0e\n\x06module\x18\x02 \x01(\t\x12\r\n\x05\x65ntry\x18\x03 \x01(\t\x12\r\n\x05state\x18\x04 \x01(\t\x12\x10\n\x08messages\x18\x05 \x01(\x04\x12\x14\n\x0cmemory_bytes\x18\x06 \x01(\x04\x12\x0e\n\x06parent\x18\x07 \x01(\x04\x12\x0e\n\x06\x61ge_ms\x18\x08 \x01(\x04\"H\n\x07PsReply\x12(\n\tprocesses\x18\x01 \x03(\x0b\x32\x15.luna.v1.ProcessEntry\x12\x13\n\x0bunreachable\x18\x02 \x03(\t\":\n\x12KillProcessRequest\x12$\n\x07process\x18\x01 \x01(\x0b\x32\x13.luna.v1.ProcessRef\"%\n\x10KillProcessReply\x12\x11\n\twas_alive\x18\x01 \x01(\x08\"C\n\x0bLogsRequest\x12$\n\x07process\x18\x01 \x01(\x0b\x32\x13.luna.v1.ProcessRef\x12\x0e\n\x06\x66ollow\x18\x02 \x01(\x08\"L\n\x0bProcessExit\x12\x1f\n\x04kind\x18\x01 \x01(\x0e\x32\x11.luna.v1.ExitKind\x12\x0c\n\x04\x63ode\x18\x02 \x01(\x05\x12\x0e\n\x06reason\x18\x03 \x01(\t\"t\n\tLogsReply\x12\x10\n\x06stdout\x18\x01 \x01(\x0cH\x00\x12\x10\n\x06stderr\x18\x02 \x01(\x0cH\x00\x12$\n\x04\x65xit\x18\x03 \x01(\x0b\x32\x14.luna.v1.ProcessExitH\x00\x12\x15\n\rdropped_bytes\x18\x04 \x01(\x04\x42\x06\n\x04part2\xd0\x03\n\x07\x43ontrol\x12\x36\n\x06Status\x12\x16.luna.v1.StatusRequest\x1a\x14.luna.v1.StatusReply\x12\x33\n\x05Nodes\x12\x15.luna.v1.NodesRequest\x1a\x13.luna.v1.NodesReply\x12\x30\n\x04Join\x12\x14.luna.v1.JoinRequest\x1a\x12.luna.v1.JoinReply\x12\x33\n\x05Leave\x12\x15.luna.v1.LeaveRequest\x1a\x13.luna.v1.LeaveReply\x12J\n\x0cSpawnProcess\x12\x1c.luna.v1.SpawnProcessRequest\x1a\x1a.luna.v1.SpawnProcessReply(\x01\x12*\n\x02Ps\x12\x12.luna.v1.PsRequest\x1a\x10.luna.v1.PsReply\x12\x45\n\x0bKillProcess\x12\x1b.luna.v1.KillProcessRequest\x1a\x19.luna.v1.KillProcessReply\x12\x32\n\x04Logs\x12\x14.luna.v1.LogsRequest\x1a\x12.luna.v1.LogsReply0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -51,29 +51,29 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LEAVEREPLY']._serialized_start=521
   _globals['_LEAVEREPLY']._serialized_end=566
   _globals['_SPAWNSPEC']._serialized_start=569
-  _globals['_SPAWNSPEC']._serialized_end=718
-  _globals['_SPAWNPROCESSREQUEST']._serialized_start=720
-  _globals['_SPAWNPROCESSREQUEST']._serialized_end=801
-  _globals['_SPAWNPROCESSREPLY']._serialized_start=803
-  _globals['_SPAWNPROCESSREPLY']._serialized_end=860
-  _globals['_PROCESSREF']._serialized_start=862
-  _globals['_PROCESSREF']._serialized_end=917
-  _globals['_PSREQUEST']._serialized_start=919
-  _globals['_PSREQUEST']._serialized_end=944
-  _globals['_PROCESSENTRY']._serialized_start=947
-  _globals['_PROCESSENTRY']._serialized_end=1117
-  _globals['_PSREPLY']._serialized_start=1119
-  _globals['_PSREPLY']._serialized_end=1191
-  _globals['_KILLPROCESSREQUEST']._serialized_start=1193
-  _globals['_KILLPROCESSREQUEST']._serialized_end=1251
-  _globals['_KILLPROCESSREPLY']._serialized_start=1253
-  _globals['_KILLPROCESSREPLY']._serialized_end=1290
-  _globals['_LOGSREQUEST']._serialized_start=1292
-  _globals['_LOGSREQUEST']._serialized_end=1359
-  _globals['_PROCESSEXIT']._serialized_start=1361
-  _globals['_PROCESSEXIT']._serialized_end=1437
-  _globals['_LOGSREPLY']._serialized_start=1439
-  _globals['_LOGSREPLY']._serialized_end=1555
-  _globals['_CONTROL']._serialized_start=1558
-  _globals['_CONTROL']._serialized_end=2022
+  _globals['_SPAWNSPEC']._serialized_end=734
+  _globals['_SPAWNPROCESSREQUEST']._serialized_start=736
+  _globals['_SPAWNPROCESSREQUEST']._serialized_end=817
+  _globals['_SPAWNPROCESSREPLY']._serialized_start=819
+  _globals['_SPAWNPROCESSREPLY']._serialized_end=876
+  _globals['_PROCESSREF']._serialized_start=878
+  _globals['_PROCESSREF']._serialized_end=933
+  _globals['_PSREQUEST']._serialized_start=935
+  _globals['_PSREQUEST']._serialized_end=960
+  _globals['_PROCESSENTRY']._serialized_start=963
+  _globals['_PROCESSENTRY']._serialized_end=1133
+  _globals['_PSREPLY']._serialized_start=1135
+  _globals['_PSREPLY']._serialized_end=1207
+  _globals['_KILLPROCESSREQUEST']._serialized_start=1209
+  _globals['_KILLPROCESSREQUEST']._serialized_end=1267
+  _globals['_KILLPROCESSREPLY']._serialized_start=1269
+  _globals['_KILLPROCESSREPLY']._serialized_end=1306
+  _globals['_LOGSREQUEST']._serialized_start=1308
+  _globals['_LOGSREQUEST']._serialized_end=1375
+  _globals['_PROCESSEXIT']._serialized_start=1377
+  _globals['_PROCESSEXIT']._serialized_end=1453
+  _globals['_LOGSREPLY']._serialized_start=1455
+  _globals['_LOGSREPLY']._serialized_end=1571
+  _globals['_CONTROL']._serialized_start=1574
+  _globals['_CONTROL']._serialized_end=2038
 # @@protoc_insertion_point(module_scope)

@@ -76,20 +76,22 @@ class LeaveReply(_message.Message):
     def __init__(self, node: _Optional[_Union[_node_pb2.NodeInfo, _Mapping]] = ...) -> None: ...
 
 class SpawnSpec(_message.Message):
-    __slots__ = ("node", "module_name", "entry", "params", "config", "module")
+    __slots__ = ("node", "module_name", "entry", "params", "config", "module", "follow")
     NODE_FIELD_NUMBER: _ClassVar[int]
     MODULE_NAME_FIELD_NUMBER: _ClassVar[int]
     ENTRY_FIELD_NUMBER: _ClassVar[int]
     PARAMS_FIELD_NUMBER: _ClassVar[int]
     CONFIG_FIELD_NUMBER: _ClassVar[int]
     MODULE_FIELD_NUMBER: _ClassVar[int]
+    FOLLOW_FIELD_NUMBER: _ClassVar[int]
     node: str
     module_name: str
     entry: str
     params: _containers.RepeatedCompositeFieldContainer[_node_pb2.Param]
     config: _node_pb2.ProcessConfig
     module: bytes
-    def __init__(self, node: _Optional[str] = ..., module_name: _Optional[str] = ..., entry: _Optional[str] = ..., params: _Optional[_Iterable[_Union[_node_pb2.Param, _Mapping]]] = ..., config: _Optional[_Union[_node_pb2.ProcessConfig, _Mapping]] = ..., module: _Optional[bytes] = ...) -> None: ...
+    follow: bool
+    def __init__(self, node: _Optional[str] = ..., module_name: _Optional[str] = ..., entry: _Optional[str] = ..., params: _Optional[_Iterable[_Union[_node_pb2.Param, _Mapping]]] = ..., config: _Optional[_Union[_node_pb2.ProcessConfig, _Mapping]] = ..., module: _Optional[bytes] = ..., follow: _Optional[bool] = ...) -> None: ...
 
 class SpawnProcessRequest(_message.Message):
     __slots__ = ("spec", "data")

@@ -104,7 +104,8 @@ class ControlServicer:
         raise NotImplementedError('Method not implemented!')
 
     def SpawnProcess(self, request_iterator, context):
-        """First message: spec. Then the module's bytes in chunks, if the spec has no hash.
+        """First message: spec. Then the module's bytes in chunks, if the spec has no hash; NOT_FOUND if it has
+        the hash of a module that the node does not hold.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -313,7 +313,7 @@ class ProcessConfig(_message.Message):
     def __init__(self, max_memory_bytes: _Optional[int] = ..., max_fuel: _Optional[int] = ..., can_compile_modules: _Optional[bool] = ..., can_create_configs: _Optional[bool] = ..., can_spawn_processes: _Optional[bool] = ..., preopens: _Optional[_Iterable[_Union[Preopen, _Mapping]]] = ..., arguments: _Optional[_Iterable[str]] = ..., environment_variables: _Optional[_Iterable[_Union[Variable, _Mapping]]] = ...) -> None: ...
 
 class Spawn(_message.Message):
-    __slots__ = ("reference", "parent", "environment", "module", "entry", "params", "config", "link", "link_tag", "monitor")
+    __slots__ = ("reference", "parent", "environment", "module", "entry", "params", "config", "link", "link_tag", "monitor", "module_name")
     REFERENCE_FIELD_NUMBER: _ClassVar[int]
     PARENT_FIELD_NUMBER: _ClassVar[int]
     ENVIRONMENT_FIELD_NUMBER: _ClassVar[int]
@@ -324,6 +324,7 @@ class Spawn(_message.Message):
     LINK_FIELD_NUMBER: _ClassVar[int]
     LINK_TAG_FIELD_NUMBER: _ClassVar[int]
     MONITOR_FIELD_NUMBER: _ClassVar[int]
+    MODULE_NAME_FIELD_NUMBER: _ClassVar[int]
     reference: int
     parent: int
     environment: int
@@ -334,7 +335,8 @@ class Spawn(_message.Message):
     link: bool
     link_tag: int
     monitor: bool
-    def __init__(self, reference: _Optional[int] = ..., parent: _Optional[int] = ..., environment: _Optional[int] = ..., module: _Optional[bytes] = ..., entry: _Optional[str] = ..., params: _Optional[_Iterable[_Union[Param, _Mapping]]] = ..., config: _Optional[_Union[ProcessConfig, _Mapping]] = ..., link: _Optional[bool] = ..., link_tag: _Optional[int] = ..., monitor: _Optional[bool] = ...) -> None: ...
+    module_name: str
+    def __init__(self, reference: _Optional[int] = ..., parent: _Optional[int] = ..., environment: _Optional[int] = ..., module: _Optional[bytes] = ..., entry: _Optional[str] = ..., params: _Optional[_Iterable[_Union[Param, _Mapping]]] = ..., config: _Optional[_Union[ProcessConfig, _Mapping]] = ..., link: _Optional[bool] = ..., link_tag: _Optional[int] = ..., monitor: _Optional[bool] = ..., module_name: _Optional[str] = ...) -> None: ...
 
 class SpawnReply(_message.Message):
     __slots__ = ("reference", "pid", "failure", "error")

@@ -110,15 +110,18 @@ class Runtime:
         link_tag: int | None = None,
         watch: bool = True,
         follow: bool = False,
+        check_entry: bool = True,
     ) -> int:
         """Start a process and return its pid once its module is instantiated.
 
         With `link_tag` it is linked to `parent`, a process of any node. With `watch`
         its end can be waited for. With `follow` it waits with what it prints for
-        `logs(pid, follow=True)`, or for `forget_follower`. Raises InvalidError (entry, parameters, a start
+        `logs(pid, follow=True)`, or for `forget_follower`. Without `check_entry` a process whose entry is
+        missing, or takes other parameters, is born and fails. Raises InvalidError (entry, parameters, a start
         section that fails), RefusedError (limits), ClosedError (the runtime stops).
         """
-        _check_entry(module, entry, params)
+        if check_entry:
+            _check_entry(module, entry, params)
         return await self._spawn(
             module, entry, params, config or ProcessConfig.program(), environment,
             output == "inherit", parent, link_tag, watch, follow, None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,13 +17,17 @@ from luna.cli.module_file import module_name, read_module
 from luna.cli.options import FUEL, NODE_NAME, PARAMETER, SIZE, VARIABLE, Verb, connect_option, json_option
 from luna.cli.params import Parameter, ProcessName, check_unicode
 from luna.cli.result import NOTHING, Line, Result
+from luna.proto.errors import NotFoundError
 from luna.proto.limits import MODULE_CHUNK_BYTES
 
 if TYPE_CHECKING:
+    from luna.cli.client import Client
     from luna.proto import control_pb2, node_pb2
 
 MAX_MEMORY_BYTES = 2**32 - 1
 """bytes; the memory a process may use unless --max-memory says otherwise: all that 32-bit addresses reach."""
+
+WASM_MAGIC = b"\0asm"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +43,7 @@ class Order:
     directories: tuple[str, ...]
     max_memory_bytes: int
     max_fuel: int
+    follow: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,10 +165,19 @@ def command(
     name = module_name(file)
     module = read_module(file)
     order = Order(
-        node, name, entry, parameters, (name, *first, *rest), variables, directories, max_memory, max_fuel
+        node,
+        name,
+        entry,
+        parameters,
+        (name, *first, *rest),
+        variables,
+        directories,
+        max_memory,
+        max_fuel,
+        follow,
     )
     with app.client() as client:
-        process = client.spawn(spawn_requests(order, module)).process
+        process = _spawn(client, order, module)
         pid = f"{process.serial}@{process.node}"
         if not follow:
             return SpawnResult(pid, process.pid, process.node, name)
@@ -177,8 +192,21 @@ def command(
         return SpawnResult(pid, process.pid, process.node, name, transcript, interrupted)
 
 
-def spawn_requests(order: Order, module: bytes) -> Iterator[control_pb2.SpawnProcessRequest]:
-    """The messages of a SpawnProcess request: the spec, then the module in chunks."""
+def _spawn(client: Client, order: Order, module: bytes) -> control_pb2.ProcessRef:
+    """Start the process; a large module is sent only if the node lacks it."""
+    # One chunk costs less than the question. Text has the hash of what is compiled from it, unknown here.
+    if len(module) > MODULE_CHUNK_BYTES and module.startswith(WASM_MAGIC):
+        try:
+            return client.spawn(spawn_requests(order, b"", hashlib.sha256(module).digest())).process
+        except NotFoundError:
+            pass  # the module, or else the node, which the next request says again
+    return client.spawn(spawn_requests(order, module)).process
+
+
+def spawn_requests(
+    order: Order, module: bytes, sha256: bytes = b""
+) -> Iterator[control_pb2.SpawnProcessRequest]:
+    """The messages of a SpawnProcess request: the spec, then the module in chunks or, with its hash, none."""
     from luna.proto import control_pb2
 
     yield control_pb2.SpawnProcessRequest(
@@ -188,6 +216,8 @@ def spawn_requests(order: Order, module: bytes) -> Iterator[control_pb2.SpawnPro
             entry=order.entry,
             params=_params(order.parameters),
             config=_config(order),
+            module=sha256,
+            follow=order.follow,
         )
     )
     for offset in range(0, len(module), MODULE_CHUNK_BYTES):

@@ -49,13 +49,14 @@ def entries() -> list[pb.NodeEntry]:
 class FakeControl(control_pb2_grpc.ControlServicer):
     """Answers from its attributes, which a test may set; `requests` holds what it was asked.
 
-    `failures` maps a method to the status it fails with. Every process wrote `output` and ended as `exit`
-    says; with `exit` None it lives, and who follows it waits until `release` is set. So does Status if
-    `hangs` is set.
+    `modules` are the hashes of those it holds. `failures` maps a method to the status it fails with. Every
+    process wrote `output` and ended as `exit` says; with `exit` None it lives, and who follows it waits until
+    `release` is set. So does Status if `hangs` is set.
     """
 
     def __init__(self) -> None:
         self.requests: list[Any] = []
+        self.modules: set[bytes] = set()
         self.failures: dict[str, tuple[grpc.StatusCode, str]] = {}
         self.nodes = entries()
         self.processes = [
@@ -124,6 +125,8 @@ class FakeControl(control_pb2_grpc.ControlServicer):
     ) -> pb.SpawnProcessReply:
         parts = list(request_iterator)
         self._enter("SpawnProcess", parts, context)
+        if parts[0].spec.module and parts[0].spec.module not in self.modules:
+            _abort(context, grpc.StatusCode.NOT_FOUND, "this node does not hold the module")
         return pb.SpawnProcessReply(process=ref(9, parts[0].spec.node or "alpha"))
 
     def Ps(self, request: pb.PsRequest, context: grpc.ServicerContext) -> pb.PsReply:

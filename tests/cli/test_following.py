@@ -43,3 +43,8 @@ def test_exit_code_that_says_it_all_needs_no_remark() -> None:
     assert Exit("failure", 3, "exited with code 3").remark() is None
     assert Exit("failure", 1, "trap: unreachable").remark() == "trap: unreachable"
     assert Exit("killed", 1, "").remark() == "killed"
+
+
+def test_frames_of_a_trap_stand_below_its_cause_without_their_margin() -> None:
+    exit_ = Exit("failure", 1, "trap: unreachable\n    0: 0x21 - f\n   10: 0x42 - g")
+    assert exit_.remark() == "trap: unreachable\n 0: 0x21 - f\n10: 0x42 - g"

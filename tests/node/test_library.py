@@ -10,7 +10,7 @@ import pytest
 import trio
 import trio.testing
 
-from luna.node.library import Library
+from luna.node.library import MAX_MODULE_NAME_LENGTH, Library
 from luna.node.modules import ModuleStore
 from luna.proto.errors import InvalidError, NotFoundError
 from luna.scheduler.modules import Module, module_id
@@ -100,6 +100,23 @@ async def test_a_peer_s_module_is_fetched_and_compiled_once_for_all_who_ask(rig:
         assert [one.sha256 for one in got] == [module.sha256] * 5
         assert other.fetched == ["peer:1"]
         assert other.compiler.compiled == 1
+
+
+async def test_a_module_bears_the_name_it_came_with(rig: Rig, tmp_path: Path) -> None:
+    rig.gate.set()
+    added = await rig.library.add(TEXT, "x" * 1000)
+    assert added.name == "x" * MAX_MODULE_NAME_LENGTH
+    for number, (name, shown) in enumerate({"a.wasm": "a.wasm", "": added.sha256.hex()[:12]}.items()):
+        async with open_runtime(threads=1) as runtime:
+            peer = Rig(runtime, tmp_path / str(number))
+            peer.offer = added.source
+            peer.gate.set()
+            await peer.store.open()
+            assert (await peer.library.obtain(added.sha256, "peer:1", name)).name == shown
+        async with open_runtime(threads=1) as restarted:
+            again = Rig(restarted, tmp_path / str(number))
+            await again.store.open()
+            assert (await again.library.held(added.sha256, name)).name == shown
 
 
 async def test_what_nobody_holds_or_cannot_be_is_one_clear_error(rig: Rig) -> None:

@@ -215,6 +215,33 @@ async def test_a_spawn_that_cannot_be_done_is_answered_with_the_reason(
     assert reply.error
 
 
+@pytest.mark.parametrize("entry", ["nope", "p"])
+async def test_a_guest_s_child_with_a_bad_entry_is_born_and_fails_over_its_link(rig: Rig, entry: str) -> None:
+    module = await rig.runtime.load_module(MODULE, "m")
+    parent = make_pid(PEER, 9)
+    spawn = spawn_of(module.sha256, entry=entry, parent=parent, link=True, link_tag=3)
+    rig.spawns.spawn_requested(rig.peer, spawn)
+    pid, death = 0, None
+    with trio.fail_after(10):
+        while not pid or death is None:
+            for envelope in rig.sent():
+                if envelope.HasField("spawn_reply"):
+                    pid = envelope.spawn_reply.pid
+                elif envelope.HasField("link_died"):
+                    death = envelope.link_died
+            await trio.sleep(0.002)
+    assert death == node_pb2.LinkDied(to=parent, tag=3, kind=node_pb2.EXIT_FAILURE, **{"from": pid})
+
+
+async def test_a_module_fetched_for_a_peer_is_called_what_it_is_called_there(rig: Rig) -> None:
+    async with open_runtime(threads=1) as other:
+        module = await other.load_module(SPIN, "spin.wat")
+    rig.served[module.sha256] = module.source
+    rig.spawns.spawn_requested(rig.peer, spawn_of(module.sha256, module_name="spin.wat"))
+    await rig.replies(1)
+    assert [process.module for process in rig.runtime.processes()] == ["spin.wat"]
+
+
 async def test_bytes_of_another_module_are_refused(rig: Rig) -> None:
     rig.served[b"x" * 32] = MODULE
     rig.spawns.spawn_requested(rig.peer, spawn_of(b"x" * 32))

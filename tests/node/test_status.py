@@ -52,5 +52,34 @@ def test_a_node_that_does_not_answer_is_named() -> None:
     assert error.message == "node b does not answer: connection refused"
 
 
+REFUSED = (
+    "failed to connect to all addresses; last error: UNKNOWN: ipv4:127.0.0.1:1: "
+    "Failed to connect to remote host: Connection refused"
+)
+NO_HOST = (
+    "errors resolving no.such.host:7: [field:hostname lookup error:address lookup failed for "
+    "no.such.host:7: Domain name not found]"
+)
+NO_NODE = (
+    "failed to connect to all addresses; last error: UNAVAILABLE: ipv4:127.0.0.1:80: "
+    "Failed parsing HTTP/2 (Expected SETTINGS frame as the first frame, got frame type 79)"
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (REFUSED, "connection refused"),
+        (NO_HOST, "there is no host of that name"),
+        (NO_NODE, "what listens there is no Luna node"),
+        ("Deadline Exceeded", "no answer in time"),
+        ("the node is stopping", "the node is stopping"),
+    ],
+)
+def test_why_a_node_does_not_answer_is_told_in_words_for_people(text: str, reason: str) -> None:
+    error = error_from_status(StatusCode.UNAVAILABLE, text, "host:7")
+    assert error.message == f"host:7 does not answer: {reason}"
+
+
 def test_details_are_cut_before_grpc_refuses_them() -> None:
     assert len(status_of(NotFoundError("x" * 100_000))[1]) == 4096

@@ -45,7 +45,7 @@ def test_lost_output_is_told_once(luna: Luna, node: NodeRecord, control: FakeCon
         pb.LogsReply(stdout=b"end\n", dropped_bytes=40),
     ]
     assert luna("logs", "1@alpha") == Outcome(
-        0, "middle\nend\n", "luna: 70 bytes of output are lost: the node keeps only the latest\n"
+        0, "middle\nend\n", "luna: 70 bytes of output are lost: only the latest are kept\n"
     )
     assert json.loads(luna("logs", "1@alpha", "--json").stdout)["data"]["dropped_bytes"] == 70
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import signal
 import subprocess
@@ -90,13 +91,35 @@ def test_zero_parameters_are_values_and_not_absent(
     assert spec_of(control).params[0].WhichOneof("value") == "i32"
 
 
-def test_module_is_sent_in_chunks(luna: Luna, node: NodeRecord, control: FakeControl, program: Path) -> None:
-    data = bytes(range(256)) * (2 * MODULE_CHUNK_BYTES // 256) + b"rest"
+@pytest.mark.parametrize("start", [WASM, b"(module"])
+def test_module_the_node_lacks_is_sent_in_chunks(
+    luna: Luna, node: NodeRecord, control: FakeControl, program: Path, start: bytes
+) -> None:
+    data = start + bytes(2 * MODULE_CHUNK_BYTES)
     program.write_bytes(data)
     assert luna("spawn", "p.wasm").code == 0
-    chunks = [part.data for part in control.requests[0][1:]]
-    assert [len(chunk) for chunk in chunks] == [MODULE_CHUNK_BYTES, MODULE_CHUNK_BYTES, 4]
+    spec, *parts = control.requests[-1]
+    chunks = [part.data for part in parts]
+    assert [len(chunk) for chunk in chunks] == [MODULE_CHUNK_BYTES, MODULE_CHUNK_BYTES, len(start)]
     assert b"".join(chunks) == data
+    assert spec.spec.module == b""
+
+
+def test_module_the_node_holds_is_not_sent(
+    luna: Luna, node: NodeRecord, control: FakeControl, program: Path
+) -> None:
+    data = WASM + bytes(MODULE_CHUNK_BYTES)
+    program.write_bytes(data)
+    control.modules.add(hashlib.sha256(data).digest())
+    assert luna("spawn", "p.wasm") == Outcome(0, "9@alpha\n", "")
+    ((part,),) = control.requests
+    assert part.spec.module == hashlib.sha256(data).digest()
+    assert part.spec.module_name == "p.wasm"
+
+
+def test_small_module_is_sent_at_once(luna: Luna, node: NodeRecord, control: FakeControl) -> None:
+    assert luna("spawn", "p.wasm").code == 0
+    assert len(control.requests) == 1
 
 
 def test_following_streams_the_output_and_ends_with_its_exit_code(
@@ -104,7 +127,15 @@ def test_following_streams_the_output_and_ends_with_its_exit_code(
 ) -> None:
     assert luna("spawn", "--follow", "p.wasm") == Outcome(3, "one\ntwo\n", "luna: spawned 9@alpha\ncareful\n")
     assert control.requests[1].process.pid == pid(ID_A, 9)
+    assert spec_of(control).follow
     assert control.requests[1].follow
+
+
+def test_process_that_is_not_followed_waits_for_nobody(
+    luna: Luna, node: NodeRecord, control: FakeControl
+) -> None:
+    assert luna("spawn", "p.wasm").code == 0
+    assert not spec_of(control).follow
 
 
 @pytest.mark.parametrize(
@@ -113,6 +144,13 @@ def test_following_streams_the_output_and_ends_with_its_exit_code(
         (node_pb2.EXIT_NORMAL, 0, "", 0, ""),
         (node_pb2.EXIT_FAILURE, 1, "trap: out of bounds", 1, "luna: 9@alpha: trap: out of bounds\n"),
         (node_pb2.EXIT_KILLED, 1, "killed", 1, "luna: 9@alpha: killed\n"),
+        (
+            node_pb2.EXIT_FAILURE,
+            1,
+            "trap: \x1b[2J\n    0: 0x21 - bad\x07\n    1: 0x42 - main",
+            1,
+            "luna: 9@alpha: trap: \\x1b[2J\n  0: 0x21 - bad\\x07\n  1: 0x42 - main\n",
+        ),
         (node_pb2.EXIT_FAILURE, 256, "exited with code 256", 1, ""),
         (node_pb2.EXIT_FAILURE, 255, "exited with code 255", 255, ""),
     ],
