@@ -12,7 +12,7 @@ LUNA_EXPORT("child") void child(int64_t parent) {
 
     lunatic_message_receive(NULL, 0, LUNA_FOREVER);
     int length = lunatic_message_read_data(name, sizeof name);
-    luna_print("child %lld: got a message of %d bytes\n", lunatic_process_process_id(), length);
+    luna_print("child %lld: got a message of %d bytes\n", luna_serial_of(lunatic_process_process_id()), length);
 
     int greeting_len = snprintf(greeting, sizeof greeting, "hello, %.*s", length, name);
     luna_send(parent, GREETING_TAG, greeting, (uint32_t)greeting_len);
@@ -27,7 +27,7 @@ int main(void) {
         luna_print("could not start the child\n");
         return 1;
     }
-    luna_print("parent %lld: started child %lld\n", self, pid);
+    luna_print("parent %lld: started child %lld\n", luna_serial_of(self), luna_serial_of(pid));
     luna_send(pid, 0, "world", 5);
 
     int64_t tag = GREETING_TAG;
@@ -37,6 +37,6 @@ int main(void) {
     }
     char greeting[64];
     int length = lunatic_message_read_data(greeting, sizeof greeting);
-    luna_print("parent %lld: the child says \"%.*s\"\n", self, length, greeting);
+    luna_print("parent %lld: the child says \"%.*s\"\n", luna_serial_of(self), length, greeting);
     return 0;
 }
