@@ -249,21 +249,28 @@ cdef void destroy(Process* process) noexcept nogil:
 
 
 cdef void conclude(Process* process) noexcept nogil:
-    """The end: tell everyone, then free."""
+    """The end: tell other processes, free, then tell Python, who may count on what was freed."""
     cdef Runtime* runtime = process.runtime
+    cdef Output* output = process.output
+    cdef int64_t pid = process.pid
+    cdef int kind = process.exit_kind
+    cdef int code = process.exit_code
+    cdef char* text = process.exit_text
+    cdef int is_told
     if process.request != NULL:
         emit(runtime, EVENT_CANCELLED, process.request.id, 0, 0, NULL, NULL)
         abandon_request(process)
     if process.phase <= PHASE_INSTANTIATING:
         report_spawn(process, process.exit_text)
     bury(process)
-    if (process.watched and process.phase > PHASE_INSTANTIATING) or process.output.size > 0:
-        retain_output(process.output)
-        emit(
-            runtime, EVENT_EXITED, process.pid, process.exit_kind, process.exit_code,
-            process.output, process.exit_text,
-        )
+    is_told = (process.watched and process.phase > PHASE_INSTANTIATING) or output.size > 0
+    if is_told:
+        retain_output(output)
+    process.exit_text = NULL
     destroy(process)
+    if is_told:
+        emit(runtime, EVENT_EXITED, pid, kind, code, output, text)
+    free(text)
 
 
 cdef int must_pause(Process* process) noexcept nogil:
