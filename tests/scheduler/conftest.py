@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _what_wasmtime_keeps() -> None:
+def _what_stays() -> Iterator[None]:
     """Threads and descriptors that wasmtime opens at first use, for as long as the OS process lives."""
 
     async def print_once() -> None:
@@ -30,6 +31,10 @@ def _what_wasmtime_keeps() -> None:
             await runtime.wait_exit(await runtime.spawn(module))
 
     trio.run(print_once)
+    gc.collect()
+    gc.freeze()  # each test collects twice, and most objects are pytest's own
+    yield
+    gc.unfreeze()
 
 
 @pytest.fixture

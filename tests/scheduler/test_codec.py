@@ -68,6 +68,7 @@ async def wait_sent(lab: Lab, count: int) -> list[node_pb2.Envelope]:
 
 # -- out of the core ----------------------------------------------------------------------------
 
+
 @pytest.mark.parametrize("tag", [0, 1, 127, 128, -1, I64_MIN, I64_MAX])
 @pytest.mark.parametrize("size", [0, 1, 64, 65, 127, 128, 16383, 16384, 60000])
 async def test_a_message_is_what_protobuf_writes(lab: Lab, tag: int, size: int) -> None:
@@ -79,9 +80,7 @@ async def test_a_message_is_what_protobuf_writes(lab: Lab, tag: int, size: int) 
           (drop (message.send {TARGET}:i64)))""",
         environment=77,
     )
-    assert sent(lab) == [
-        envelope("message", pid(A, 1), TARGET, environment=77, tag=tag, data=b"\xab" * size)
-    ]
+    assert sent(lab) == [envelope("message", pid(A, 1), TARGET, environment=77, tag=tag, data=b"\xab" * size)]
 
 
 async def test_every_signal_is_what_protobuf_writes(lab: Lab) -> None:
@@ -110,10 +109,12 @@ async def test_every_signal_is_what_protobuf_writes(lab: Lab) -> None:
     ]
     reference = exists.exists.reference
     assert exists == envelope("exists", me, TARGET, reference=reference, **there)
-    # The answer ends the wait, and with it the process: linked still to TARGET - 1, which is not told of a normal end.
+    # The answer ends the wait, and with it the process, which is linked to TARGET - 1 still.
     lab.runtime.peers.deliver(B, frame(envelope("exists_reply", TARGET, me, reference=reference, alive=True)))
     assert (await lab.wait_exit(process)).kind is ExitKind.NORMAL
-    assert await wait_sent(lab, 1) == [envelope("link_died", me, TARGET - 1, tag=-5, kind=node_pb2.EXIT_NORMAL)]
+    assert await wait_sent(lab, 1) == [
+        envelope("link_died", me, TARGET - 1, tag=-5, kind=node_pb2.EXIT_NORMAL)
+    ]
 
 
 ENDS = {
@@ -194,7 +195,9 @@ async def test_a_frame_holds_whole_envelopes_up_to_its_size(lab: Lab) -> None:
     while (data := lab.runtime.peers.take_frame(B, 3 * one + 1)) is not None:
         frames.append(node_pb2.Frame.FromString(data))
     assert [len(each.envelopes) for each in frames] == [3] * 33 + [1]
-    values = [int.from_bytes(each.message.data[:8], "little") for parsed in frames for each in parsed.envelopes]
+    values = [
+        int.from_bytes(each.message.data[:8], "little") for parsed in frames for each in parsed.envelopes
+    ]
     assert values == list(range(100))
 
 
@@ -245,7 +248,9 @@ async def test_a_message_of_protobuf_is_received(lab: Lab, tag: int, size: int) 
         environment=77,
     )
     data = b"\xcd" * size
-    lab.runtime.peers.deliver(B, frame(envelope("message", TARGET, process, environment=77, tag=tag, data=data)))
+    lab.runtime.peers.deliver(
+        B, frame(envelope("message", TARGET, process, environment=77, tag=tag, data=data))
+    )
     status = await lab.wait_exit(process)
     assert status.kind is ExitKind.NORMAL, status
 
@@ -311,7 +316,9 @@ async def test_other_fields_of_a_frame_are_skipped(lab: Lab) -> None:
 
 
 async def test_fields_in_any_order_and_given_twice_are_read_as_protobuf_does(lab: Lab) -> None:
-    process = await lab.spawn(f"{START} (is32 (call $receive_any -1:i64) 0:i32) (is64 (message.get_tag) 6:i64))")
+    process = await lab.spawn(
+        f"{START} (is32 (call $receive_any -1:i64) 0:i32) (is64 (message.get_tag) 6:i64))"
+    )
     first = envelope("message", pid(B, 1), process, tag=5, data=b"first").message.SerializeToString()
     second = envelope("message", TARGET, process, environment=1, tag=6).message.SerializeToString()
     merged = second[9:] + first + second[:9] + second[9:]
@@ -372,8 +379,9 @@ def random_envelopes(rng: random.Random, targets: list[int]) -> Iterator[node_pb
         sender, target = pid(B, rng.randrange(1, 5)), rng.choice(targets)
         to = {"sender": sender, "target": target}
         environment = rng.choice([1, 1, 1, 0, (1 << 64) - 1])
+        data = rng.randbytes(rng.choice([0, 5, 300]))
         yield rng.choice([
-            envelope("message", **to, environment=environment, tag=number(), data=rng.randbytes(rng.choice([0, 5, 300]))),
+            envelope("message", **to, environment=environment, tag=number(), data=data),
             envelope("link", **to, environment=environment, tag=number(), death_tag=number()),
             envelope("unlink", **to),
             envelope("link_died", **to, tag=number(), kind=rng.randrange(6)),
@@ -407,7 +415,8 @@ def mutated(rng: random.Random, data: bytes) -> bytes:
 @pytest.mark.parametrize("seed", [1, 2])
 async def test_no_frame_breaks_the_core(lab: Lab, seed: int) -> None:
     rng = random.Random(seed)
-    source = f"""{START} {SURVIVE} (loop $again (drop (call $receive_any 1:i64)) (drop (process.exists {TARGET}:i64)) (br $again)))"""
+    source = f"""{START} {SURVIVE} (loop $again (drop (call $receive_any 1:i64)) (drop
+      (process.exists {TARGET}:i64)) (br $again)))"""
     module = await lab.load(source)
     targets = [await lab.spawn(module) for _ in range(4)] + [pid(A, 1 << 30)]
     valid = random_envelopes(rng, targets)
@@ -434,4 +443,5 @@ async def test_no_frame_breaks_the_core(lab: Lab, seed: int) -> None:
     assert refused > 100
     # Whatever arrived: the runtime is well.
     await lab.passes(f"""{START} (drop (call $spawn @"child")) (is64 (call $receive) 5:i64))
-        (func (export "child") (call $send {pid(A, lab.runtime.statistics().spawned + 1)}:i64 0:i64 5:i64))""")
+        (func (export "child")
+          (call $send {pid(A, lab.runtime.statistics().spawned + 1)}:i64 0:i64 5:i64))""")

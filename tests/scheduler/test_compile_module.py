@@ -17,9 +17,9 @@ PRINT_ERROR = """
 
 async def test_a_compiled_module_can_be_spawned_with_its_own_data(lab: Lab) -> None:
     child = (
-        r'(module (import \"lunatic::message\" \"create_data\" (func $c (param i64 i64)))'
-        r'(import \"lunatic::message\" \"send\" (func $s (param i64) (result i32)))'
-        r'(func (export \"f\") (call $c (i64.const 77) (i64.const 0)) (drop (call $s (i64.const 1)))))'
+        r"(module (import \"lunatic::message\" \"create_data\" (func $c (param i64 i64)))"
+        r"(import \"lunatic::message\" \"send\" (func $s (param i64) (result i32)))"
+        r"(func (export \"f\") (call $c (i64.const 77) (i64.const 0)) (drop (call $s (i64.const 1)))))"
     )
     await lab.passes(f"""{START}
         (is32 (process.compile_module @"{child}" 0:i32) 0:i32)
@@ -48,7 +48,10 @@ async def test_without_the_right_it_is_minus_1_and_nothing_written(lab: Lab) -> 
         (r"(module (func (export \"f\") (i32.add)))", "not a valid WebAssembly module"),
         ("(module (wrong))", "not valid WebAssembly text"),
         (r"(module (import \"a\" \"b\" (func)))", "there is no namespace a"),
-        (r"(module (import \"lunatic::process\" \"spawn\" (func)))", "lunatic::process::spawn is imported as"),
+        (
+            r"(module (import \"lunatic::process\" \"spawn\" (func)))",
+            "lunatic::process::spawn is imported as",
+        ),
     ],
 )
 async def test_a_bad_module_is_code_1_with_a_text(lab: Lab, source: str, text: str) -> None:
@@ -68,7 +71,7 @@ async def test_module_ids_grow_and_dropped_ones_are_unknown(lab: Lab) -> None:
 
 @pytest.mark.parametrize(
     "call",
-    ['(process.compile_module 65536:i32 1:i32 0:i32)', '(process.compile_module @"(module)" 65529:i32)'],
+    ["(process.compile_module 65536:i32 1:i32 0:i32)", '(process.compile_module @"(module)" 65529:i32)'],
 )
 async def test_a_bad_pointer_traps(lab: Lab, call: str) -> None:
     assert "outside the guest's memory" in await lab.traps(f"{START} (drop {call}))")

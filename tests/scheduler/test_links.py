@@ -156,7 +156,9 @@ async def test_linking_to_a_dead_process_is_a_link_death(lab: Lab, pid: int) -> 
 
 
 async def test_linking_to_oneself_does_nothing(lab: Lab) -> None:
-    await lab.passes(f"{START} (process.link 1:i64 (process.process_id)) (is32 (call $receive_any 5:i64) 9027:i32))")
+    await lab.passes(
+        f"{START} (process.link 1:i64 (process.process_id)) (is32 (call $receive_any 5:i64) 9027:i32))"
+    )
 
 
 async def test_an_unlinked_death_concerns_nobody(lab: Lab) -> None:

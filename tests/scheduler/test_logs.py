@@ -20,7 +20,11 @@ PRINT = """
         (local.set $done (i32.add (local.get $done) (i32.load 408:i32)))
         (br_if $again (i32.lt_u (local.get $done) (local.get $size)))))
     (func (export "_start")"""
-LOOP = "(local $n i32) (loop $again {} (local.set $n (i32.add (local.get $n) 1:i32)) (br_if $again (i32.lt_u (local.get $n) {}:i32)))"
+LOOP = """(local $n i32)
+    (loop $again
+      {}
+      (local.set $n (i32.add (local.get $n) 1:i32))
+      (br_if $again (i32.lt_u (local.get $n) {}:i32)))"""
 
 
 async def test_a_reader_waits_for_output_and_ends_with_the_process(lab: Lab) -> None:
@@ -72,7 +76,7 @@ async def test_a_cancelled_receive_that_has_data_loses_nothing(lab: Lab) -> None
 
 async def test_a_full_log_gives_up_the_oldest_and_counts_it(lab: Lab) -> None:
     printed = LOOP.format('(call $print 1:i32 @"' + "0123456789" * 10 + '")', 10000)
-    pid = await lab.spawn(f"{PRINT} {printed} (call $print 1:i32 @\"end\"))")
+    pid = await lab.spawn(f'{PRINT} {printed} (call $print 1:i32 @"end"))')
     await lab.wait_exit(pid)
     reader = lab.runtime.logs(pid)
     first = reader.receive_nowait()

@@ -138,7 +138,9 @@ async def test_a_message_holds_at_most_256_mib(lab: Lab) -> None:
         "(drop (distributed.send_receive_skip_search 0:i64 1:i64 1:i64 0:i64))",
     ],
 )
-@pytest.mark.parametrize("before", ["", "(call $send 1:i64 0:i64 0:i64)"], ids=["at the start", "after a send"])
+@pytest.mark.parametrize(
+    "before", ["", "(call $send 1:i64 0:i64 0:i64)"], ids=["at the start", "after a send"]
+)
 async def test_a_call_about_the_message_traps_when_there_is_none(lab: Lab, before: str, call: str) -> None:
     assert NO_MESSAGE in await lab.traps(f"{START} {before} {call})")
 
@@ -182,7 +184,9 @@ async def test_a_trap_in_writing_or_reading_loses_the_message(lab: Lab) -> None:
 
 
 async def test_pointers_are_checked_also_when_nothing_is_copied(lab: Lab) -> None:
-    await lab.passes(f"{START} (message.create_data 0:i64 0:i64) (is32 (message.write_data 65536:i32 0:i32) 0:i32))")
+    await lab.passes(
+        f"{START} (message.create_data 0:i64 0:i64) (is32 (message.write_data 65536:i32 0:i32) 0:i32))"
+    )
     for call in ("(message.write_data 65537:i32 0:i32)", "(message.read_data -1:i32 0:i32)"):
         assert OUT_OF_BOUNDS in await lab.traps(f"{START} (message.create_data 0:i64 0:i64) (drop {call}))")
 
@@ -279,7 +283,10 @@ PUSHED = """
         ("(message.create_data 0:i64 0:i64) (drop (message.push_module 0:i64))", "no module of that id"),
         (f"{PUSHED} (drop (message.take_module 1:i64))", "no module at that index"),
         (f"{PUSHED} (drop (message.take_module -1:i64))", "no module at that index"),
-        (f"{PUSHED} (drop (message.take_module 0:i64)) (drop (message.take_module 0:i64))", "no module at that"),
+        (
+            f"{PUSHED} (drop (message.take_module 0:i64)) (drop (message.take_module 0:i64))",
+            "no module at that",
+        ),
         (f"{PUSHED} (process.drop_module 0:i64) (drop (message.push_module 0:i64))", "no module of that id"),
         (f"{PUSHED} (drop (message.send 1:i64)) (drop (message.push_module 0:i64))", NO_MESSAGE),
         (f"{PUSHED} (loop $again (drop (message.push_module 0:i64)) (br $again))", "at most 4096 resources"),

@@ -18,7 +18,11 @@ from .lab import Lab, open_lab
 from .wat import guest
 
 START = '(func (export "_start")'
-WASM = bytes(wasmtime.wat2wasm('(module (func (export "_start")) (func (export "f") (param i32 i64) (result f32) unreachable))'))
+WASM = bytes(
+    wasmtime.wat2wasm(
+        '(module (func (export "_start")) (func (export "f") (param i32 i64) (result f32) unreachable))'
+    )
+)
 
 
 @pytest.mark.parametrize(
@@ -38,7 +42,7 @@ WASM = bytes(wasmtime.wat2wasm('(module (func (export "_start")) (func (export "
     ],
 )
 async def test_what_is_no_module_is_refused_with_a_reason(lab: Lab, data: bytes, text: str) -> None:
-    with pytest.raises(InvalidError, match="x.wasm") as caught:
+    with pytest.raises(InvalidError, match=r"x\.wasm") as caught:
         await lab.load(data, "x.wasm")
     assert text in caught.value.message
 
@@ -72,7 +76,8 @@ async def test_an_import_that_does_not_fit_is_named_with_what_was_expected(
 
 async def test_a_module_tells_its_exported_functions(lab: Lab) -> None:
     module = await lab.load(
-        b"""(module (memory (export "m") 1) (func (export "f") (param i32 i64 f32 f64) (result v128) unreachable)
+        b"""(module (memory (export "m") 1)
+            (func (export "f") (param i32 i64 f32 f64) (result v128) unreachable)
             (func (export "g") (param funcref externref)))""",
         "x.wasm",
     )
@@ -128,7 +133,9 @@ def large_guest() -> bytes:
     return guest(START + ")" + "".join(f"(func (result i32) (i32.add {n}:i32 1:i32))" for n in range(3000)))
 
 
-async def test_one_module_asked_for_at_once_is_compiled_once(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_one_module_asked_for_at_once_is_compiled_once(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
     compiled = []
     compile_ = modules.Modules._compile
 
@@ -221,7 +228,9 @@ async def test_a_cache_that_cannot_be_written_is_a_warning_only(tmp_path: Path) 
     with structlog.testing.capture_logs() as logs:
         async with open_lab(cache_dir=tmp_path / "file" / "cache") as lab:
             await lab.passes(f"{START})")
-    assert [(entry["log_level"], entry["event"]) for entry in logs] == [("warning", "compiled code not cached")]
+    assert [(entry["log_level"], entry["event"]) for entry in logs] == [
+        ("warning", "compiled code not cached")
+    ]
 
 
 async def test_a_full_disk_is_a_warning_only_and_leaves_no_piece(

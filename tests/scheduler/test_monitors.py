@@ -68,7 +68,9 @@ async def test_stopping_to_monitor_a_stranger_is_fine(lab: Lab) -> None:
 
 
 async def test_a_process_may_monitor_itself(lab: Lab) -> None:
-    await lab.passes(f"{START} (process.monitor (process.process_id)) (is32 (call $receive_any 5:i64) 9027:i32))")
+    await lab.passes(
+        f"{START} (process.monitor (process.process_id)) (is32 (call $receive_any 5:i64) 9027:i32))"
+    )
 
 
 async def test_all_watchers_are_told(lab: Lab) -> None:

@@ -29,7 +29,8 @@ LOOPS = {
 FIBONACCI = """
     (func $fibonacci (param i32) (result i32)
       (if (i32.lt_u (local.get 0) 2:i32) (then (return 1:i32)))
-      (i32.add (call $fibonacci (i32.sub (local.get 0) 1:i32)) (call $fibonacci (i32.sub (local.get 0) 2:i32))))"""
+      (i32.add (call $fibonacci (i32.sub (local.get 0) 1:i32)) (call $fibonacci (i32.sub
+        (local.get 0) 2:i32))))"""
 
 
 @pytest.mark.parametrize("loop", LOOPS.values(), ids=LOOPS.keys())

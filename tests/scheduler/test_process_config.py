@@ -45,10 +45,14 @@ async def test_what_was_set_is_read_back(lab: Lab) -> None:
         (drop (process.create_config))
         (process.config_set_max_memory 0:i64 65536:i64) (is64 (process.config_get_max_memory 0:i64) 65536:i64)
         (process.config_set_max_fuel 0:i64 3:i64) (is64 (process.config_get_max_fuel 0:i64) 3:i64)
-        (process.config_set_can_compile_modules 0:i64 1:i32) (is32 (process.config_can_compile_modules 0:i64) 1:i32)
-        (process.config_set_can_create_configs 0:i64 7:i32) (is32 (process.config_can_create_configs 0:i64) 1:i32)
-        (process.config_set_can_spawn_processes 0:i64 -1:i32) (is32 (process.config_can_spawn_processes 0:i64) 1:i32)
-        (process.config_set_can_spawn_processes 0:i64 0:i32) (is32 (process.config_can_spawn_processes 0:i64) 0:i32))""")
+        (process.config_set_can_compile_modules 0:i64 1:i32) (is32
+          (process.config_can_compile_modules 0:i64) 1:i32)
+        (process.config_set_can_create_configs 0:i64 7:i32) (is32
+          (process.config_can_create_configs 0:i64) 1:i32)
+        (process.config_set_can_spawn_processes 0:i64 -1:i32) (is32
+          (process.config_can_spawn_processes 0:i64) 1:i32)
+        (process.config_set_can_spawn_processes 0:i64 0:i32) (is32
+          (process.config_can_spawn_processes 0:i64) 0:i32))""")
 
 
 async def test_without_the_right_no_config_is_made(lab: Lab) -> None:
@@ -66,8 +70,14 @@ async def test_an_unknown_config_traps(lab: Lab, call: str) -> None:
 @pytest.mark.parametrize(
     ("call", "text"),
     [
-        ("(wasi.config_add_environment_variable 0:i64 65536:i32 1:i32 0:i32 0:i32)", "outside the guest's memory"),
-        ("(wasi.config_add_environment_variable 0:i64 0:i32 0:i32 65536:i32 1:i32)", "outside the guest's memory"),
+        (
+            "(wasi.config_add_environment_variable 0:i64 65536:i32 1:i32 0:i32 0:i32)",
+            "outside the guest's memory",
+        ),
+        (
+            "(wasi.config_add_environment_variable 0:i64 0:i32 0:i32 65536:i32 1:i32)",
+            "outside the guest's memory",
+        ),
         ("(wasi.config_add_command_line_argument 0:i64 65536:i32 1:i32)", "outside the guest's memory"),
         ("(wasi.config_preopen_dir 0:i64 65536:i32 1:i32)", "outside the guest's memory"),
         ('(wasi.config_add_command_line_argument 0:i64 @"\\ff\\fe")', "not UTF-8"),

@@ -32,7 +32,8 @@ async def test_a_memory_hog_dies_alone(lab: Lab, built: Callable[[str], bytes]) 
 async def test_too_much_initial_memory_is_refused_with_a_reason(lab: Lab) -> None:
     with pytest.raises(Exception, match="memory"):
         await lab.spawn(
-            f'(memory (export "memory") 10) {START})', config=ProcessConfig.program(max_memory_bytes=9 * 65536)
+            f'(memory (export "memory") 10) {START})',
+            config=ProcessConfig.program(max_memory_bytes=9 * 65536),
         )
     assert lab.runtime.statistics().processes == 0
 
@@ -51,7 +52,8 @@ async def test_the_compute_limit_ends_a_loop(lab: Lab) -> None:
     assert "compute limit" in reason
     # 100 000 instructions are enough for a short program, and the same module without a limit has none.
     count = f"""{START} (local $n i32)
-        (loop $again (local.set $n (i32.add (local.get $n) 1:i32)) (br_if $again (i32.lt_u (local.get $n) ROUNDS:i32))))"""
+        (loop $again (local.set $n (i32.add (local.get $n) 1:i32)) (br_if $again (i32.lt_u
+          (local.get $n) ROUNDS:i32))))"""
     await lab.passes(count.replace("ROUNDS", "10000"), config=config)
     await lab.traps(count.replace("ROUNDS", "100000"), config=config)
     await lab.passes(count.replace("ROUNDS", "100000"))

@@ -19,7 +19,9 @@ def test_cause_of_a_trap_comes_before_its_backtrace() -> None:
 
 def test_long_backtrace_is_cut() -> None:
     frames = "\n".join(f"    {number}: deeper" for number in range(FRAMES_SHOWN + 5))
-    lines = explain(f"error while executing at wasm backtrace:\n{frames}\n\nCaused by:\n    why\n").splitlines()
+    lines = explain(
+        f"error while executing at wasm backtrace:\n{frames}\n\nCaused by:\n    why\n"
+    ).splitlines()
     assert lines[0] == "trap: why"
     assert lines[-1] == "    ... 5 more"
     assert len(lines) == FRAMES_SHOWN + 2

@@ -48,7 +48,8 @@ async def test_no_tags_means_that_the_pointer_is_not_read(lab: Lab) -> None:
 async def test_with_a_tag_the_others_keep_their_order(lab: Lab) -> None:
     await lab.passes(f"""{START}
         {send_self((1, 10), (2, 20), (1, 11), (2, 21), (0, 30))}
-        (is32 (call $receive_tag 2:i64 -1:i64) 0:i32) (is64 (call $read) 20:i64) (is64 (message.get_tag) 2:i64)
+        (is32 (call $receive_tag 2:i64 -1:i64) 0:i32) (is64 (call $read) 20:i64) (is64
+          (message.get_tag) 2:i64)
         (is64 (call $receive) 10:i64)
         (is32 (call $receive_tag 2:i64 -1:i64) 0:i32) (is64 (call $read) 21:i64)
         (is64 (call $receive) 11:i64)
@@ -94,12 +95,12 @@ async def test_a_timeout_takes_its_time(lab: Lab) -> None:
     assert time.monotonic() - begin >= 0.05
 
 
-@pytest.mark.parametrize("timeout", [10**13, 10**14, 1 << 62, -2])
-async def test_a_very_long_timeout_does_not_end_at_once(lab: Lab, timeout: int) -> None:
+@pytest.mark.parametrize("milliseconds", [10**13, 10**14, 1 << 62, -2])
+async def test_a_very_long_timeout_does_not_end_at_once(lab: Lab, milliseconds: int) -> None:
     await lab.passes(f"""
         (func (export "_start")
           (drop (call $spawn @"child"))
-          (is32 (call $receive_any {timeout}:i64) 0:i32))
+          (is32 (call $receive_any {milliseconds}:i64) 0:i32))
         (func (export "child") (process.sleep_ms 10:i64) (call $send 1:i64 0:i64 0:i64))""")
 
 
@@ -145,7 +146,9 @@ async def test_a_reply_wait_leaves_other_messages_in_order(lab: Lab) -> None:
           (call $send 1:i64 0:i64 1:i64) (call $send 1:i64 6:i64 2:i64) (call $send 1:i64 5:i64 3:i64))""")
 
 
-@pytest.mark.parametrize("function", ["message.send_receive_skip_search", "distributed.send_receive_skip_search 0:i64"])
+@pytest.mark.parametrize(
+    "function", ["message.send_receive_skip_search", "distributed.send_receive_skip_search 0:i64"]
+)
 async def test_a_reply_that_does_not_come_times_out(lab: Lab, function: str) -> None:
     await lab.passes(f"""{START}
         (message.create_data 0:i64 0:i64)

@@ -14,7 +14,8 @@ SELF = "(process.process_id)"
 # Looks a name up; both ids are written to 0 and 8.
 GET = "(func $get (param i32 i32) (result i32) (registry.get (local.get 0) (local.get 1) 0:i32 8:i32))"
 GET_OR_SPAWN = """
-    (func $get_or_spawn (param $name i32) (param $name_size i32) (param $entry i32) (param $entry_size i32) (result i32)
+    (func $get_or_spawn (param $name i32) (param $name_size i32)
+        (param $entry i32) (param $entry_size i32) (result i32)
       (process.get_or_spawn (local.get $name) (local.get $name_size) 0:i64 -1:i64 -1:i64
         (local.get $entry) (local.get $entry_size) 0:i32 0:i32 0:i32 8:i32))"""
 
@@ -68,7 +69,9 @@ async def test_a_pid_of_another_node_stays_registered(lab: Lab) -> None:
 
 
 async def test_environments_have_names_of_their_own(lab: Lab) -> None:
-    await lab.spawn(f'{START} (registry.put @"name" 0:i64 {SELF}) (report 1:i64) (call $park))', environment=1)
+    await lab.spawn(
+        f'{START} (registry.put @"name" 0:i64 {SELF}) (report 1:i64) (call $park))', environment=1
+    )
     await wait_for(lambda: lab.reports == [1])
     look = f'{GET} {START} (report (i64.extend_i32_u (call $get @"name"))))'
     await lab.passes(look, environment=2)
@@ -122,7 +125,10 @@ async def test_get_or_spawn_spawns_again_when_the_process_died(lab: Lab) -> None
 
 async def test_a_failed_get_or_spawn_is_code_1_and_registers_nothing(lab: Lab) -> None:
     await lab.passes(f"""{GET} {START}
-        (is32 (process.compile_module @"(module (start $s) (func $s unreachable) (func (export \\"f\\")))" 0:i32) 0:i32)
+        (is32
+          (process.compile_module
+            @"(module (start $s) (func $s unreachable) (func (export \\"f\\")))"
+            0:i32) 0:i32)
         (is32 (process.get_or_spawn @"name" 0:i64 -1:i64 0:i64 @"f" 0:i32 0:i32 0:i32 8:i32) 1:i32)
         (if (i32.eqz (error.string_size (i64.load 8:i32))) (then unreachable))
         (is32 (call $get @"name") 1:i32))""")
@@ -131,14 +137,16 @@ async def test_a_failed_get_or_spawn_is_code_1_and_registers_nothing(lab: Lab) -
 async def test_get_or_spawn_links_and_passes_parameters(lab: Lab) -> None:
     await lab.passes(f"""{START}
         (process.die_when_link_dies 0:i32)
-        (is32 (process.get_or_spawn @"name" 42:i64 -1:i64 -1:i64 @"child" @"{param(0x7E, 77)}" 0:i32 8:i32) 0:i32)
+        (is32
+          (process.get_or_spawn @"name" 42:i64 -1:i64 -1:i64 @"child" @"{param(0x7E, 77)}" 0:i32 8:i32) 0:i32)
         (is32 (call $receive_tag 42:i64 10000:i64) 1:i32)
         (is64 (call $receive) 77:i64))
         (func (export "child") (param i64) (call $send 1:i64 0:i64 (local.get 0)) unreachable)""")
 
 
 async def test_get_or_spawn_needs_the_permission_only_to_spawn(lab: Lab) -> None:
-    source = f'{GET_OR_SPAWN} {START} (is32 (call $get_or_spawn @"name" @"child") 2:i32)) (func (export "child") (call $park))'
+    source = f"""{GET_OR_SPAWN} {START} (is32 (call $get_or_spawn @"name" @"child") 2:i32))
+        (func (export "child") (call $park))"""
     assert "may not spawn" in await lab.traps(source, config=ProcessConfig())
     await lab.spawn(f'{START} (registry.put @"name" 0:i64 {SELF}) (report 1:i64) (call $park))')
     await wait_for(lambda: lab.reports == [1])
@@ -164,12 +172,23 @@ async def test_get_or_spawn_cuts_the_rights_of_the_child(lab: Lab) -> None:
         ('(process.get_or_spawn @"n" 0:i64 0:i64 -1:i64 @"f" 0:i32 0:i32 0:i32 8:i32)', "no config of id"),
         ('(process.get_or_spawn @"n" 0:i64 -1:i64 9:i64 @"f" 0:i32 0:i32 0:i32 8:i32)', "no module of id"),
         ('(process.get_or_spawn @"n" 0:i64 -1:i64 -1:i64 @"f" 0:i32 16:i32 0:i32 8:i32)', "17-byte records"),
-        (f'(process.get_or_spawn @"n" 0:i64 -1:i64 -1:i64 @"f" @"{param(1, 0)}" 0:i32 8:i32)', "parameter type"),
-        ('(process.get_or_spawn @"n" 0:i64 -1:i64 -1:i64 @"f" 0:i32 0:i32 65535:i32 8:i32)', "outside the guest's"),
-        ('(process.get_or_spawn @"n" 0:i64 -1:i64 -1:i64 @"f" 0:i32 0:i32 0:i32 65535:i32)', "outside the guest's"),
+        (
+            f'(process.get_or_spawn @"n" 0:i64 -1:i64 -1:i64 @"f" @"{param(1, 0)}" 0:i32 8:i32)',
+            "parameter type",
+        ),
+        (
+            '(process.get_or_spawn @"n" 0:i64 -1:i64 -1:i64 @"f" 0:i32 0:i32 65535:i32 8:i32)',
+            "outside the guest's",
+        ),
+        (
+            '(process.get_or_spawn @"n" 0:i64 -1:i64 -1:i64 @"f" 0:i32 0:i32 0:i32 65535:i32)',
+            "outside the guest's",
+        ),
     ],
 )
-async def test_a_wrong_argument_of_get_or_spawn_traps_and_holds_no_name(lab: Lab, call: str, text: str) -> None:
+async def test_a_wrong_argument_of_get_or_spawn_traps_and_holds_no_name(
+    lab: Lab, call: str, text: str
+) -> None:
     assert text in await lab.traps(f"{START} (drop {call}))")
     await lab.passes(f'{GET} {START} (is32 (call $get @"n") 1:i32))')
     assert lab.runtime.processes() == []
@@ -197,7 +216,10 @@ async def test_callers_at_once_get_one_process(lab: Lab) -> None:
 
 async def test_a_caller_that_dies_while_spawning_frees_the_name(lab: Lab) -> None:
     slow = await lab.load(f"""{START}
-        (is32 (process.compile_module @"(module (start $s) (func $s (loop $l (br $l))) (func (export \\"f\\")))" 0:i32) 0:i32)
+        (is32
+          (process.compile_module
+            @"(module (start $s) (func $s (loop $l (br $l))) (func (export \\"f\\")))"
+            0:i32) 0:i32)
         (report 1:i64)
         (drop (process.get_or_spawn @"name" 0:i64 -1:i64 0:i64 @"f" 0:i32 0:i32 0:i32 8:i32)))""")
     pid = await lab.spawn(slow)

@@ -39,7 +39,9 @@ async def observe(lab: Lab) -> int:
 async def test_pids_hold_their_node(pump: Pump) -> None:
     assert await pump.a.spawn(PARK) == pid(A, 1)
     assert await pump.b.spawn(PARK) == pid(B, 1)
-    await pump.b.passes(f"{START} (is64 (process.process_id) {pid(B, 2)}:i64) (is64 (distributed.node_id) {B}:i64))")
+    await pump.b.passes(
+        f"{START} (is64 (process.process_id) {pid(B, 2)}:i64) (is64 (distributed.node_id) {B}:i64))"
+    )
 
 
 async def test_a_module_has_the_same_id_on_every_node(pump: Pump) -> None:
@@ -113,12 +115,18 @@ async def test_a_timer_reaches_another_node(pump: Pump) -> None:
     ("calls", "text"),
     [
         (
-            '(is32 (process.compile_module @"(module)" 0:i32) 0:i32) (message.create_data 0:i64 0:i64)'
-            " (drop (message.push_module 0:i64))",
+            """(is32 (process.compile_module @"(module)" 0:i32) 0:i32)
+            (message.create_data 0:i64 0:i64) (drop (message.push_module 0:i64))""",
             "resources",
         ),
-        (f"{SURVIVE} (process.link 1:i64 999:i64) (is32 (call $receive_any -1:i64) 1:i32)", "only data messages"),
-        ("(message.create_data 0:i64 0:i64) (drop (message.write_data 0:i32 52428800:i32))", "at most 48 MiB"),
+        (
+            f"{SURVIVE} (process.link 1:i64 999:i64) (is32 (call $receive_any -1:i64) 1:i32)",
+            "only data messages",
+        ),
+        (
+            "(message.create_data 0:i64 0:i64) (drop (message.write_data 0:i32 52428800:i32))",
+            "at most 48 MiB",
+        ),
     ],
 )
 @pytest.mark.parametrize("send", ["message.send", f"distributed.send {B}:i64", "timer.send_after"])
@@ -132,13 +140,19 @@ async def test_what_cannot_travel_traps_the_sender(pump: Pump, calls: str, text:
 
 # -- links -------------------------------------------------------------------------------------
 
-ENDS = {"trap": "unreachable", "exit": "(wasi.proc_exit 3:i32)", "kill": "(process.kill (process.process_id)) (call $spin)"}
+ENDS = {
+    "trap": "unreachable",
+    "exit": "(wasi.proc_exit 3:i32)",
+    "kill": "(process.kill (process.process_id)) (call $spin)",
+}
 
 
 @pytest.mark.parametrize("end", ENDS.values(), ids=ENDS.keys())
 async def test_a_link_death_crosses_with_its_tag(pump: Pump, end: str) -> None:
     target = await observe(pump.b)
-    await pump.a.run(f"{START} (process.link 7:i64 {target}:i64) (call $send {target}:i64 0:i64 1:i64) {end})")
+    await pump.a.run(
+        f"{START} (process.link 7:i64 {target}:i64) (call $send {target}:i64 0:i64 1:i64) {end})"
+    )
     await wait_for(lambda: pump.b.reports == [1, -8])
 
 
@@ -170,7 +184,9 @@ async def test_a_normal_end_says_nothing_to_links_across(pump: Pump) -> None:
 
 async def test_an_unlinked_death_does_not_cross(pump: Pump) -> None:
     target = await observe(pump.b)
-    await pump.a.traps(f"{START} (process.link 7:i64 {target}:i64) (process.unlink {target}:i64) unreachable)")
+    await pump.a.traps(
+        f"{START} (process.link 7:i64 {target}:i64) (process.unlink {target}:i64) unreachable)"
+    )
     await pump.a.passes(f"{START} (call $send {target}:i64 0:i64 2:i64))")
     await wait_for(lambda: pump.b.reports == [2])
 
@@ -265,7 +281,9 @@ async def test_a_node_down_fires_every_link_and_monitor_once_on_both_sides(pump:
     far = [await pump.b.spawn(PARK) for _ in range(20)]
     near = await observe(pump.a)
     mourner = await observe(pump.b)
-    links = "".join(f"(process.link {n}:i64 {p}:i64) (process.monitor {p}:i64)" for n, p in enumerate(far, 100))
+    links = "".join(
+        f"(process.link {n}:i64 {p}:i64) (process.monitor {p}:i64)" for n, p in enumerate(far, 100)
+    )
     watcher = await pump.a.spawn(f"""
         {START} (local $n i32) (local $links i64) (local $ends i64) (local $kind i32)
           {SURVIVE}
@@ -275,8 +293,10 @@ async def test_a_node_down_fires_every_link_and_monitor_once_on_both_sides(pump:
           (call $send {near}:i64 0:i64 1:i64)
           (loop $again
             (local.set $kind (call $receive_any 10000:i64))
-            (if (i32.eq (local.get $kind) 1:i32) (then (local.set $links (i64.add (local.get $links) (message.get_tag)))))
-            (if (i32.eq (local.get $kind) 2:i32) (then (local.set $ends (i64.add (local.get $ends) (message.get_process_id)))))
+            (if (i32.eq (local.get $kind) 1:i32) (then (local.set $links (i64.add (local.get $links)
+              (message.get_tag)))))
+            (if (i32.eq (local.get $kind) 2:i32) (then (local.set $ends (i64.add (local.get $ends)
+              (message.get_process_id)))))
             (local.set $n (i32.add (local.get $n) 1:i32))
             (br_if $again (i32.lt_u (local.get $n) 41:i32)))
           (is64 (local.get $links) {sum(range(100, 120)) + 55}:i64)

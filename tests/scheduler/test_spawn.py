@@ -111,7 +111,10 @@ async def test_parameters_of_another_type_fail_the_child(lab: Lab) -> None:
 async def test_a_start_section_that_traps_is_error_code_1_with_a_text(lab: Lab) -> None:
     await lab.passes("""
         (func (export "_start")
-          (is32 (process.compile_module @"(module (start $s) (func $s unreachable) (func (export \\"f\\")))" 0:i32) 0:i32)
+          (is32
+            (process.compile_module
+              @"(module (start $s) (func $s unreachable) (func (export \\"f\\")))"
+              0:i32) 0:i32)
           (is32 (process.spawn 7:i64 -1:i64 0:i64 @"f" 0:i32 0:i32 8:i32) 1:i32)
           (is64 (i64.load 8:i32) 0:i64)
           (if (i32.lt_s (error.string_size 0:i64) 10:i32) (then unreachable))
@@ -127,7 +130,8 @@ async def test_a_start_section_that_traps_is_error_code_1_with_a_text(lab: Lab) 
 async def test_too_much_initial_memory_is_error_code_1(lab: Lab) -> None:
     await lab.passes("""
         (func (export "_start") (local $config i64)
-          (is32 (process.compile_module @"(module (memory (export \\"memory\\") 32) (func (export \\"f\\")))" 0:i32) 0:i32)
+          (is32 (process.compile_module @"(module (memory (export \\"memory\\") 32) (func
+            (export \\"f\\")))" 0:i32) 0:i32)
           (local.set $config (process.create_config))
           (process.config_set_max_memory (local.get $config) 1048576:i64)
           (is32 (process.spawn 0:i64 (local.get $config) 0:i64 @"f" 0:i32 0:i32 8:i32) 1:i32)
@@ -136,7 +140,9 @@ async def test_too_much_initial_memory_is_error_code_1(lab: Lab) -> None:
 
 async def test_spawning_is_not_possible_in_the_start_section(lab: Lab) -> None:
     with pytest.raises(Exception, match="not possible in the start section"):
-        await lab.spawn('(start $begin) (func $begin (drop (call $spawn @"child"))) (func (export "_start"))' + CHILD)
+        await lab.spawn(
+            '(start $begin) (func $begin (drop (call $spawn @"child"))) (func (export "_start"))' + CHILD
+        )
 
 
 async def test_spawning_needs_the_permission(lab: Lab) -> None:

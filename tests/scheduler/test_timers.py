@@ -25,7 +25,8 @@ async def test_a_timer_sends_its_message_after_the_delay(lab: Lab) -> None:
 
 async def test_timers_fire_in_the_order_of_their_time(lab: Lab) -> None:
     await lab.passes(f"""
-        (func $after (param $ms i64) (call $write 0:i64 (local.get $ms)) (drop (timer.send_after {SELF} (local.get $ms))))
+        (func $after (param $ms i64) (call $write 0:i64 (local.get $ms)) (drop (timer.send_after {SELF}
+          (local.get $ms))))
         {START}
           (call $after 40:i64) (call $after 10:i64) (call $after 25:i64) (call $after 0:i64)
           (is64 (call $receive) 0:i64) (is64 (call $receive) 10:i64)

@@ -122,7 +122,9 @@ async def test_catching_needs_the_export(lab: Lab) -> None:
     )
 
 
-@pytest.mark.parametrize("kind", ["(param i32) (result i32) 1:i32", "(param i32 i32)", "(param i64 i64) (result i64) 1:i64"])
+@pytest.mark.parametrize(
+    "kind", ["(param i32) (result i32) 1:i32", "(param i32 i32)", "(param i64 i64) (result i64) 1:i64"]
+)
 async def test_an_export_of_another_type_gives_0(lab: Lab, kind: str) -> None:
     await lab.passes(f"""
         (func (export "_lunatic_catch_trap") {kind})

@@ -32,7 +32,8 @@ POLL = """
 
 
 @pytest.mark.parametrize(
-    ("code", "kind"), [(0, ExitKind.NORMAL), (1, ExitKind.FAILURE), (3, ExitKind.FAILURE), (125, ExitKind.FAILURE)]
+    ("code", "kind"),
+    [(0, ExitKind.NORMAL), (1, ExitKind.FAILURE), (3, ExitKind.FAILURE), (125, ExitKind.FAILURE)],
 )
 async def test_an_exit_code_is_the_processs(lab: Lab, code: int, kind: ExitKind) -> None:
     status = await lab.run(f"{START} (wasi.proc_exit {code}:i32) (report 1:i64))")
@@ -97,7 +98,8 @@ async def test_nothing_outside_a_preopened_directory_is_reached(lab: Lab, tmp_pa
     (tmp_path / "secret").write_text("secret")
     (inside / "link").symlink_to(tmp_path / "secret")
     await lab.passes(
-        f"""{START} (if (i32.eqz (wasi.path_open 3:i32 1:i32 @"{path}" 0:i32 2:i64 0:i64 0:i32 0:i32)) (then unreachable)))""",
+        f"""{START} (if (i32.eqz (wasi.path_open 3:i32 1:i32 @"{path}" 0:i32 2:i64 0:i64 0:i32 0:i32))
+          (then unreachable)))""",
         config=ProcessConfig.program(preopens=[(".", str(inside))]),
     )
 
@@ -119,7 +121,9 @@ async def test_clocks_and_random_numbers_work(lab: Lab) -> None:
     assert abs(lab.reports[0] - time.time_ns()) < 60e9
 
 
-@pytest.mark.parametrize("call", ["(wasi.random_get 65530:i32 16:i32)", "(wasi.clock_time_get 0:i32 1:i64 65530:i32)"])
+@pytest.mark.parametrize(
+    "call", ["(wasi.random_get 65530:i32 16:i32)", "(wasi.clock_time_get 0:i32 1:i64 65530:i32)"]
+)
 async def test_a_wasi_call_with_a_bad_pointer_hurts_the_caller_only(lab: Lab, call: str) -> None:
     status = await lab.run(f"{START} (if {call} (then unreachable)) (wasi.proc_exit 9:i32))")
     assert status.kind is ExitKind.FAILURE
@@ -140,7 +144,10 @@ async def test_polling_until_a_time_of_the_past_returns(lab: Lab) -> None:
 
 async def test_a_process_that_polls_holds_no_thread() -> None:
     async with open_lab(threads=1) as lab:
-        sleepers = [await lab.spawn(f"{POLL} {START} (report 1:i64) (call $poll 1:i32 60000000000:i64 0:i32))") for _ in range(3)]
+        sleepers = [
+            await lab.spawn(f"{POLL} {START} (report 1:i64) (call $poll 1:i32 60000000000:i64 0:i32))")
+            for _ in range(3)
+        ]
         await wait_for(lambda: len(lab.reports) == 3)
         await lab.passes(f"{START})")
         for pid in sleepers:

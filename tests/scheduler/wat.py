@@ -140,9 +140,7 @@ def _imports(text: str) -> str:
             raise ValueError(f"there is no host call {namespace}.{name}")
         params = "".join(f" (param {parameter.kind.wasm})" for parameter in row.parameters)
         result = "" if row.returns is None else f" (result {row.returns.wasm})"
-        lines.append(
-            f'(import "{row.namespace}" "{row.name}" (func ${namespace}.{name}{params}{result}))\n'
-        )
+        lines.append(f'(import "{row.namespace}" "{row.name}" (func ${namespace}.{name}{params}{result}))\n')
     return "".join(lines)
 
 
@@ -157,7 +155,7 @@ def _unescape(text: str) -> bytes:
     return bytes(out + text[position:].encode())
 
 
-def _escape(data: bytes) -> str:
+def _escape(data: bytes | bytearray) -> str:
     return "".join(f"\\{byte:02x}" for byte in data)
 
 
