@@ -294,7 +294,7 @@ class Peers:
     # --- what comes in ----------------------------------------------------------------------
 
     def hand_over(self, peer_id: int, envelopes: list[bytes], done: Callable[[], None]) -> None:
-        """Take envelopes for Python from a session (asyncio thread); `done` is called there afterwards."""
+        """Take envelopes for Python from a session (asyncio thread); `done` is called in trio's then."""
         self._bridge.post_to_trio(self._take_envelopes, peer_id, envelopes, done)
 
     def _take_envelopes(self, peer_id: int, envelopes: list[bytes], done: Callable[[], None]) -> None:
@@ -314,7 +314,7 @@ class Peers:
         except Exception:  # a bug here must not take the node down
             _log.exception("internal error while handling envelopes", peer=peer_id)
         finally:
-            self._bridge.post_to_asyncio(done)
+            done()
 
     def _take_envelope(self, peer: NodeInfo, envelope: node_pb2.Envelope) -> None:
         match envelope.WhichOneof("signal"):

@@ -12,7 +12,10 @@ answers 1, although its own interface names the code: a node that dies must not 
 from __future__ import annotations
 
 import itertools
+import math
 from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Protocol
 
 import structlog
@@ -41,7 +44,7 @@ from luna.proto.ids import node_of
 from luna.proto.limits import MAX_DETAIL_LENGTH
 from luna.scheduler.modules import Module
 from luna.scheduler.requests import GuestTrap, Request
-from luna.scheduler.runtime import Runtime
+from luna.scheduler.runtime import Born, Runtime
 
 _log = structlog.get_logger(__name__)
 
@@ -80,7 +83,8 @@ class RemoteSpawn:
         self._members = members
         self._references = itertools.count(1)
         self._pending: defaultdict[int, dict[int, _Pending]] = defaultdict(dict)
-        self._serving: defaultdict[int, set[trio.CancelScope]] = defaultdict(set)
+        self._expiring = False
+        self._serving: defaultdict[int, set[_Served]] = defaultdict(set)
 
     def register(self) -> None:
         """Handle the guest's calls from now on."""
@@ -104,9 +108,10 @@ class RemoteSpawn:
     async def _on_guest_spawn(self, request: Request) -> int:
         node_id, config_id, module_id, *rest = map(int, request.args)
         entry_at, entry_len, params_at, params_len, id_at = (argument & _U32 for argument in rest)
-        if not request.config.can_spawn_processes:
+        own = request.config
+        if not own.can_spawn_processes:
             raise GuestTrap("this process may not spawn processes")
-        config = request.config if config_id == OWN_CONFIG else request.lookup_config(config_id)
+        config = own if config_id == OWN_CONFIG else request.lookup_config(config_id)
         entry = request.read_text(entry_at, entry_len)
         try:
             check_entry(entry)
@@ -115,7 +120,9 @@ class RemoteSpawn:
             raise GuestTrap(error.message) from None
         request.write_u64(id_at, 0)  # a bad pointer traps now and not when the process already runs
         try:
-            module = await self._library.by_id(module_id)
+            module = self._runtime.find_module_by_id(module_id)
+            if module is None:
+                module = await self._library.by_id(module_id)
             spawn = node_pb2.Spawn(
                 parent=request.pid,
                 environment=request.environment,
@@ -142,27 +149,65 @@ class RemoteSpawn:
         had there, InvalidError if the module or the parameters are refused.
         """
         if node_id == self._runtime.node_id:
-            return await self._start(spawn, await self._library.held(spawn.module))
+            return await self._spawn_here(spawn)
         waiting = self._pending[node_id]
         if len(waiting) >= MAX_PENDING_SPAWNS:
             raise LimitError(f"{MAX_PENDING_SPAWNS} spawns on node {node_id} are under way already")
         spawn.reference = next(self._references)
-        pending = waiting[spawn.reference] = _Pending()
+        pending = waiting[spawn.reference] = _Pending(trio.current_time() + SPAWN_TIMEOUT_S)
         try:
             envelope = node_pb2.Envelope(spawn=spawn).SerializeToString()
             if not self._runtime.peers.send(node_id, envelope):
                 raise BrokenError(f"node {node_id} is not connected")
-            with trio.move_on_after(SPAWN_TIMEOUT_S):
-                await pending.answered.wait()
+            if not self._expiring:
+                self._expiring = True
+                self._nursery.start_soon(self._expire, name="time limit of remote spawns")
+            await pending.answered.wait()
             if pending.error is not None:
                 raise pending.error
-            if not pending.answered.is_set():
-                raise SpawnTimeoutError(f"node {node_id} did not answer in {SPAWN_TIMEOUT_S:.0f} s")
             return pending.pid
         finally:
             waiting.pop(spawn.reference, None)
             if not waiting and self._pending.get(node_id) is waiting:
                 del self._pending[node_id]
+
+    async def _expire(self) -> None:
+        """Fail the spawns that got no answer in time; ends when none waits. A scope each costs far more."""
+        while self._pending:
+            # Each table is in the order of its deadlines.
+            await trio.sleep_until(
+                min(next(iter(table.values())).deadline for table in self._pending.values())
+            )
+            now = trio.current_time()
+            for node_id, waiting in self._pending.items():
+                for pending in waiting.values():
+                    if pending.deadline > now:
+                        break
+                    if not pending.answered.is_set():
+                        pending.error = SpawnTimeoutError(
+                            f"node {node_id} did not answer in {SPAWN_TIMEOUT_S:.0f} s"
+                        )
+                        pending.answered.set()
+            await trio.lowlevel.checkpoint()  # who was answered leaves the table
+        self._expiring = False
+
+    async def _spawn_here(self, spawn: node_pb2.Spawn) -> int:
+        module = await self._library.held(spawn.module)
+        pending = _Pending()
+
+        def born(error: LunaError | None) -> None:
+            pending.error = error
+            pending.answered.set()
+
+        pid = self._begin(spawn, module, born)
+        try:
+            await pending.answered.wait()
+        except trio.Cancelled:
+            self._runtime.kill(pid)
+            raise
+        if pending.error is not None:
+            raise pending.error
+        return pid
 
     def spawn_replied(self, peer: NodeInfo, reply: node_pb2.SpawnReply) -> None:
         """A SpawnReply came; one that nobody waits for any more is dropped."""
@@ -181,55 +226,72 @@ class RemoteSpawn:
         for pending in self._pending.pop(peer_id, {}).values():
             pending.error = BrokenError(f"node {peer_id} went away")
             pending.answered.set()
-        for scope in list(self._serving.pop(peer_id, ())):
-            scope.cancel()
+        for served in self._serving.pop(peer_id, ()):
+            served.abandon()
 
     # --- the serving side -------------------------------------------------------------------
 
     def spawn_requested(self, peer: NodeInfo, spawn: node_pb2.Spawn) -> None:
-        """A Spawn came: start a task that does it and replies. Raises InvalidError for a forged parent."""
+        """A Spawn came: do it and reply. Raises InvalidError for a forged parent.
+
+        With the module at hand no task is needed, which would cost as much as the rest.
+        """
         if spawn.parent and node_of(spawn.parent) != peer.id:
             raise InvalidError("a spawn for a process of another node")
         if len(self._serving[peer.id]) >= MAX_PENDING_SPAWNS:
-            self._reply(
-                peer.id,
-                spawn,
-                failure=node_pb2.LIMIT,
-                error=f"over {MAX_PENDING_SPAWNS} spawns are under way",
-            )
+            self._refuse(peer.id, spawn, node_pb2.LIMIT, f"over {MAX_PENDING_SPAWNS} spawns are under way")
+            return
+        module = self._runtime.find_module(spawn.module)
+        if module is not None:
+            self._start(peer, spawn, module)
             return
         scope = trio.CancelScope()
-        self._serving[peer.id].add(scope)
-        self._nursery.start_soon(self._serve, peer, spawn, scope, name=f"spawn for {peer.name}")
+        served = self._serve(peer.id, scope.cancel)
+        self._nursery.start_soon(self._fetch_and_start, peer, spawn, scope, served, name="fetch a module")
 
-    async def _serve(self, peer: NodeInfo, spawn: node_pb2.Spawn, scope: trio.CancelScope) -> None:
-        serving = self._serving[peer.id]
+    async def _fetch_and_start(
+        self, peer: NodeInfo, spawn: node_pb2.Spawn, scope: trio.CancelScope, served: _Served
+    ) -> None:
         with scope:
             try:
-                try:
-                    module = await self._library.obtain(spawn.module, peer.address, spawn.module_name)
-                except (NotFoundError, BrokenError) as error:
-                    self._reply(peer.id, spawn, failure=node_pb2.MODULE_UNKNOWN, error=error.message)
-                    return
-                except InvalidError as error:
-                    self._reply(peer.id, spawn, failure=node_pb2.MODULE_INVALID, error=error.message)
-                    return
-                pid = await self._start(spawn, module)
-                self._reply(peer.id, spawn, pid=pid)
+                module = await self._library.obtain(spawn.module, peer.address, spawn.module_name)
+            except (NotFoundError, BrokenError) as error:
+                self._refuse(peer.id, spawn, node_pb2.MODULE_UNKNOWN, error.message)
+            except InvalidError as error:
+                self._refuse(peer.id, spawn, node_pb2.MODULE_INVALID, error.message)
             except LunaError as error:
-                self._reply(peer.id, spawn, failure=_failure_of(error), error=error.message)
+                self._refuse(peer.id, spawn, _failure_of(error), error.message)
             except Exception:  # a bug must fail this spawn, not the node
-                _log.exception("internal error while spawning for a peer", peer=peer.name)
-                self._reply(peer.id, spawn, failure=node_pb2.INSTANTIATION, error="internal error")
+                _log.exception("internal error while fetching a module for a peer", peer=peer.name)
+                self._refuse(peer.id, spawn, node_pb2.INSTANTIATION, "internal error")
+            else:
+                self._start(peer, spawn, module)
             finally:
-                serving.discard(scope)
-                if not serving and self._serving.get(peer.id) is serving:
-                    del self._serving[peer.id]
+                self._served(peer.id, served)
 
-    async def _start(self, spawn: node_pb2.Spawn, module: Module) -> int:
+    def _start(self, peer: NodeInfo, spawn: node_pb2.Spawn, module: Module) -> None:
+        def born(error: LunaError | None) -> None:
+            self._served(peer.id, served)
+            if error is None:
+                self._reply(peer.id, node_pb2.SpawnReply(reference=spawn.reference, pid=pid))
+            else:
+                self._refuse(peer.id, spawn, _failure_of(error), error.message)
+
+        try:
+            pid = self._begin(spawn, module, born)
+        except LunaError as error:
+            self._refuse(peer.id, spawn, _failure_of(error), error.message)
+        except Exception:  # a bug must fail this spawn, not the node
+            _log.exception("internal error while spawning for a peer", peer=peer.name)
+            self._refuse(peer.id, spawn, node_pb2.INSTANTIATION, "internal error")
+        else:
+            served = self._serve(peer.id, lambda: self._runtime.kill(pid))
+
+    def _begin(self, spawn: node_pb2.Spawn, module: Module, born: Born) -> int:
+        """Start the process; `born`, called later, says whether it lives. Raises LunaError."""
         if spawn.monitor:
             raise InvalidError("this node cannot monitor a process from its birth on")
-        return await self._runtime.spawn(
+        return self._runtime.spawn_soon(
             module,
             entry=check_entry(spawn.entry or "_start"),
             params=params_from_proto(spawn.params),
@@ -237,31 +299,46 @@ class RemoteSpawn:
             environment=spawn.environment,
             parent=spawn.parent,
             link_tag=spawn.link_tag if spawn.link else None,
-            watch=False,
             # A guest is not told of a bad entry: its child is born and fails, as on the guest's own node.
             check_entry=not spawn.parent,
+            born=born,
         )
 
-    def _reply(
-        self,
-        peer_id: int,
-        spawn: node_pb2.Spawn,
-        *,
-        pid: int = 0,
-        failure: node_pb2.SpawnFailure = node_pb2.SPAWN_FAILURE_UNSPECIFIED,
-        error: str = "",
+    def _serve(self, peer_id: int, abandon: Callable[[], object]) -> _Served:
+        served = _Served(abandon)
+        self._serving[peer_id].add(served)
+        return served
+
+    def _served(self, peer_id: int, served: _Served) -> None:
+        serving = self._serving.get(peer_id)
+        if serving is not None:
+            serving.discard(served)
+            if not serving:
+                del self._serving[peer_id]
+
+    def _refuse(
+        self, peer_id: int, spawn: node_pb2.Spawn, failure: node_pb2.SpawnFailure, error: str
     ) -> None:
-        reply = node_pb2.SpawnReply(
-            reference=spawn.reference, pid=pid, failure=failure, error=error[:MAX_DETAIL_LENGTH]
-        )
+        text = error[:MAX_DETAIL_LENGTH]
+        self._reply(peer_id, node_pb2.SpawnReply(reference=spawn.reference, failure=failure, error=text))
+
+    def _reply(self, peer_id: int, reply: node_pb2.SpawnReply) -> None:
         # False only if the peer is gone, and then nobody waits for the answer.
         self._runtime.peers.send(peer_id, node_pb2.Envelope(spawn_reply=reply).SerializeToString())
 
 
-class _Pending:
-    """One spawn that waits for its reply; `pid` or `error` is set before `answered`."""
+@dataclass(frozen=True, slots=True, eq=False)
+class _Served:
+    """A spawn being done for a peer; `abandon` stops it when the peer is gone."""
 
-    def __init__(self) -> None:
+    abandon: Callable[[], object]
+
+
+class _Pending:
+    """One spawn that waits, until `deadline`; `pid` or `error` is set before `answered`."""
+
+    def __init__(self, deadline: float = math.inf) -> None:
+        self.deadline = deadline
         self.answered = trio.Event()
         self.pid = 0
         self.error: LunaError | None = None

@@ -10,6 +10,7 @@ in the last one; the frames between hold envelopes and go to and from the core u
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
@@ -81,7 +82,7 @@ class SessionEnd:
 
 
 HandOver = Callable[[int, list[bytes], Callable[[], None]], None]
-"""`(peer id, envelopes, done)`: takes envelopes for Python, and has `done` called in the asyncio thread."""
+"""`(peer id, envelopes, done)`: takes envelopes for Python, and calls `done` afterwards, in any thread."""
 
 
 class Session:
@@ -100,6 +101,7 @@ class Session:
         self._ended = asyncio.Event()
         self._pending: list[int] = []  # sizes of batches that trio has not handled yet, oldest first
         self._room = asyncio.Event()
+        self._waits_for_room: asyncio.AbstractEventLoop | None = None
         self._goodbye: str | None = None
         self._closed_because: str | None = None
         self._reader: asyncio.Task[SessionEnd] | None = None
@@ -170,13 +172,24 @@ class Session:
         self._pending.append(sum(map(len, envelopes)))
         self._hand_over(self.peer_id, envelopes, self._batch_done)
         del envelopes
-        while len(self._pending) >= MAX_PENDING_BATCHES or sum(self._pending) > MAX_PENDING_BYTES:
+        while self._is_full():
             self._room.clear()
-            await self._room.wait()
+            self._waits_for_room = asyncio.get_running_loop()
+            # Again: between the first look and the line above nobody would have woken this task.
+            if self._is_full():
+                await self._room.wait()
+            self._waits_for_room = None
+
+    def _is_full(self) -> bool:
+        return len(self._pending) >= MAX_PENDING_BATCHES or sum(self._pending) > MAX_PENDING_BYTES
 
     def _batch_done(self) -> None:
+        """Called in trio's thread, and so wakes this one only if it waits."""
         self._pending.pop(0)  # trio handles them in order
-        self._room.set()
+        loop = self._waits_for_room
+        if loop is not None:
+            with contextlib.suppress(RuntimeError):  # the loop is closed
+                loop.call_soon_threadsafe(self._room.set)
 
     async def _write_all(self) -> None:
         try:

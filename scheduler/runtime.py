@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,6 +41,9 @@ MAX_PROCESSES: Final = 1_100_000
 """processes of one node: a million, and some for the node's own work."""
 DEFAULT_ENVIRONMENT: Final = 1
 
+Born = Callable[[LunaError | None], None]
+"""Told once how a birth went; must not raise."""
+
 _log = structlog.get_logger("luna.runtime")
 
 
@@ -61,7 +64,7 @@ class Runtime:
         self._core = Core(node_id, threads, max_processes)
         self._modules = Modules(self._core, Engines(self._core), cache)
         self._handlers: dict[tuple[str, str], Handler] = {}
-        self._births: dict[int, _Birth] = {}
+        self._births: dict[int, Born] = {}
         self._next_token = 1
         self._outputs: dict[int, NativeOutput] = {}
         self._followed: dict[int, NativeOutput] = {}
@@ -127,6 +130,30 @@ class Runtime:
             output == "inherit", parent, link_tag, watch, follow, None,
         )  # fmt: skip
 
+    def spawn_soon(
+        self,
+        module: Module,
+        *,
+        entry: str,
+        params: Sequence[Param],
+        config: ProcessConfig,
+        environment: int,
+        parent: int,
+        link_tag: int | None,
+        check_entry: bool,
+        born: Born,
+    ) -> int:
+        """As `spawn` without `watch`, but returns its pid at once, whatever its birth brings.
+
+        `born(None)` is called in this thread when it lives, or `born(error)` with what `spawn` would raise.
+        """
+        if check_entry:
+            _check_entry(module, entry, params)
+        _, pid, _ = self._begin(
+            module, entry, params, config, environment, False, parent, link_tag, False, False, None, born
+        )
+        return pid
+
     async def spawn_child(
         self,
         request: Request,
@@ -159,39 +186,65 @@ class Runtime:
         follow: bool,
         asker: NativeRequest | None,
     ) -> int:
+        done = trio.Event()
+        problem: LunaError | None = None
+
+        def born(error: LunaError | None) -> None:
+            nonlocal problem
+            problem = error
+            done.set()
+
+        token, pid, native_output = self._begin(
+            module, entry, params, config, environment,
+            inherit, parent, link_tag, watch, follow, asker, born,
+        )  # fmt: skip
+        if follow:
+            self._followed[pid] = native_output
+        if watch:
+            self._outputs[pid] = native_output
+            self._exits[pid] = _Exit(trio.Event())
+        try:
+            await done.wait()
+        except trio.Cancelled:
+            self._births.pop(token, None)
+            self._core.kill(pid)
+            self._disown(pid)
+            raise
+        if problem is not None:
+            self._disown(pid)
+            raise problem
+        return pid
+
+    def _begin(
+        self,
+        module: Module,
+        entry: str,
+        params: Sequence[Param],
+        config: ProcessConfig,
+        environment: int,
+        inherit: bool,
+        parent: int,
+        link_tag: int | None,
+        watch: bool,
+        follow: bool,
+        asker: NativeRequest | None,
+        born: Born,
+    ) -> tuple[int, int, NativeOutput]:
+        """Token of the birth, pid and output of a new process; `born` is called from the event pump."""
         if self._nursery is None:
             raise ClosedError("the runtime is stopping")
         if "\0" in entry:
             raise InvalidError("the name of an entry function cannot contain a zero byte")
         token = self._next_token
         self._next_token += 1
-        birth = self._births[token] = _Birth(trio.Event())
-        try:
-            pid, native_output = self._core.spawn(
-                module.native, entry.encode(), [(param.kind, param.data) for param in params], config,
-                environment, inherit, parent, link_tag, token, watch, follow, asker,
-            )  # fmt: skip
-            if pid == 0:
-                raise RefusedError("this node holds as many processes as it may", hint="see --max-processes")
-            if follow:
-                self._followed[pid] = native_output
-            if watch:
-                self._outputs[pid] = native_output
-                self._exits[pid] = _Exit(trio.Event())
-            try:
-                await birth.done.wait()
-            except trio.Cancelled:
-                self._core.kill(pid)
-                self._disown(pid)
-                raise
-        finally:
-            del self._births[token]
-        if birth.stopped:
-            raise ClosedError("the runtime is stopping")
-        if birth.error is not None:
-            self._disown(pid)
-            raise InvalidError(birth.error)
-        return pid
+        pid, native_output = self._core.spawn(
+            module.native, entry.encode(), [(param.kind, param.data) for param in params], config,
+            environment, inherit, parent, link_tag, token, watch, follow, asker,
+        )  # fmt: skip
+        if pid == 0:
+            raise RefusedError("this node holds as many processes as it may", hint="see --max-processes")
+        self._births[token] = born
+        return token, pid, native_output
 
     def _disown(self, pid: int) -> None:
         """Nobody will ever ask for this process: its spawn failed."""
@@ -300,9 +353,9 @@ class Runtime:
         finally:
             self._nursery = None
             self._core.stop()
-            for birth in self._births.values():
-                birth.stopped = True
-                birth.done.set()
+            births, self._births = self._births, {}
+            for born in births.values():
+                born(ClosedError("the runtime is stopping"))
             for waiting in self._exits.values():
                 waiting.done.set()
             for readers in self._readers.values():
@@ -321,10 +374,9 @@ class Runtime:
                     serving.cancel()
             case _core.SPAWNED:
                 _, token, _, error = event
-                birth = self._births.get(token)
-                if birth is not None:
-                    birth.error = None if error is None else explain(error)
-                    birth.done.set()
+                born = self._births.pop(token, None)
+                if born is not None:
+                    born(None if error is None else InvalidError(explain(error)))
             case _core.EXITED:
                 _, pid, kind, code, reason, output = event
                 self._remember(pid, _Ended(output, ExitStatus(ExitKind(kind), code, explain(reason))))
@@ -381,14 +433,6 @@ class Runtime:
             _log.exception("compiling with a compute limit failed", pid=pid)
             error = b"no code with a compute limit: internal error, see the node's log"
         self._core.provide_code(pid, error)
-
-
-@final
-@dataclass(slots=True)
-class _Birth:
-    done: trio.Event
-    error: str | None = None
-    stopped: bool = False
 
 
 @final
