@@ -35,7 +35,7 @@ async def test_too_much_initial_memory_is_refused_with_a_reason(lab: Lab) -> Non
             f'(memory (export "memory") 10) {START})',
             config=ProcessConfig.program(max_memory_bytes=9 * 65536),
         )
-    assert lab.runtime.statistics().processes == 0
+    await wait_for(lambda: lab.runtime.statistics().processes == 0)
 
 
 async def test_tables_are_limited(lab: Lab) -> None:

@@ -82,7 +82,7 @@ async def test_a_start_section_that_traps_is_refused_with_its_reason(
 ) -> None:
     with pytest.raises(InvalidError, match="unreachable"):
         await lab.spawn(built("start_trap"))
-    assert lab.runtime.statistics().processes == 0
+    await wait_for(lambda: lab.runtime.statistics().processes == 0)
 
 
 async def test_the_limit_of_processes_is_refused() -> None:
