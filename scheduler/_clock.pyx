@@ -27,7 +27,7 @@ cdef void init_clock(Runtime* runtime) noexcept nogil:
     luna_cond_init(&runtime.clock_cond)
 
 
-cdef void destroy_clock(Runtime* runtime) noexcept nogil:
+cdef void empty_clock(Runtime* runtime) noexcept nogil:
     """Drop what timers hold. Only when no thread runs any more."""
     cdef int64_t index
     cdef Timer* timer
@@ -39,8 +39,6 @@ cdef void destroy_clock(Runtime* runtime) noexcept nogil:
     free(runtime.heap)
     runtime.heap = NULL
     runtime.heap_count = 0
-    pthread_cond_destroy(&runtime.clock_cond)
-    pthread_mutex_destroy(&runtime.clock_lock)
 
 
 cdef void release_timer(Timer* timer) noexcept nogil:
@@ -139,10 +137,12 @@ cdef void keep_ticking(Runtime* runtime) noexcept nogil:
 
 
 cdef Timer* fire_due(Runtime* runtime, int64_t now) noexcept nogil:
-    """Fire what is due; a TIMER_SEND is returned, to be delivered without the lock."""
+    """Fire some of what is due; a TIMER_SEND is returned, to be delivered without the lock."""
     cdef TimerNode* node
     cdef Process* process
-    while runtime.heap_count > 0 and runtime.heap[0].deadline_ns <= now:
+    cdef int fired = 0
+    while fired < TIMERS_AT_ONCE and runtime.heap_count > 0 and runtime.heap[0].deadline_ns <= now:
+        fired += 1
         node = runtime.heap[0]
         remove_node(runtime, node)
         if node.kind == TIMER_SEND:

@@ -8,19 +8,19 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy, strncpy
 
-from luna.scheduler._clock cimport destroy_clock, init_clock, run_clock
+from luna.scheduler._clock cimport empty_clock, init_clock, run_clock
 from luna.scheduler._delivery cimport deliver, deliver_frame, take_peer_down, tell
 from luna.scheduler._events cimport *
 from luna.scheduler._execution cimport destroy
 from luna.scheduler._memories cimport use_slab_memories
 from luna.scheduler._output cimport new_output, take_held
-from luna.scheduler._peers cimport add_peer, consume_frame, destroy_peers, find_peer, frame_size, init_peers, queue_bytes
+from luna.scheduler._peers cimport add_peer, close_peers, consume_frame, find_peer, frame_size, init_peers, queue_bytes
 from luna.scheduler._platform cimport *
-from luna.scheduler._process cimport free_process, launch, new_process
-from luna.scheduler._runqueue cimport destroy_queues, init_queues, wake_everybody
+from luna.scheduler._process cimport add_error, free_process, launch, new_process
+from luna.scheduler._runqueue cimport init_queues, wake_everybody
 from luna.scheduler._signals cimport *
 from luna.scheduler._stacks cimport stacks_in_use, use_slab_stacks
-from luna.scheduler._table cimport destroy_table, init_table, is_alive, lock_process, unlock_process
+from luna.scheduler._table cimport empty_table, init_table, is_alive, lock_process, unlock_process
 from luna.scheduler._types cimport *
 from luna.scheduler._worker cimport run_worker
 
@@ -58,6 +58,7 @@ COUNTER_NAMES = (
 )
 """Names of the counters; the first BALANCED return to zero when nothing is left."""
 BALANCED = TOTAL_SPAWNED
+VALUE_KINDS = {"i32": LUNA_WASM_I32, "i64": LUNA_WASM_I64, "v128": LUNA_WASM_V128}
 STATES = ("waiting", "runnable", "running", "running")
 
 
@@ -88,6 +89,11 @@ cdef class NativeModule:
     @property
     def sha256(self) -> bytes:
         return (<char*>self.module.sha256)[:32]
+
+    @property
+    def in_use(self) -> bool:
+        """Whether anything but this reference holds the code: a process, a message, a table."""
+        return luna_load(&self.module.references) > 1
 
     @property
     def has_fuel_code(self) -> bool:
@@ -302,7 +308,7 @@ cdef class NativeRequest:
         """Id of a new entry in the process's table of errors."""
         cdef Process* process = self.lock()
         try:
-            return table_add(&process.errors, copy_text(text, len(text)))
+            return add_error(process, text, len(text))
         finally:
             self.unlock()
 
@@ -310,8 +316,10 @@ cdef class NativeRequest:
         """Id of a new entry in the process's table of modules."""
         cdef Process* process = self.lock()
         try:
-            retain_module(module.module)
-            return table_add(&process.modules, module.module)
+            id = table_add(&process.modules, module.module)
+            if id != <uint64_t>-1:
+                retain_module(module.module)
+            return id
         finally:
             self.unlock()
 
@@ -408,7 +416,8 @@ cdef class Core:
 
     def __dealloc__(self):
         # Requests, modules and outputs that Python still holds point to the
-        # runtime, so it stays; a stopped one is a few kilobytes.
+        # runtime, and other threads may ask it, so it and its locks stay; a
+        # stopped one is a few kilobytes.
         if self.runtime != NULL and self.running:
             self.stop()
 
@@ -420,48 +429,56 @@ cdef class Core:
         luna_add(&self.runtime.engine_count, 1)
 
     def start(self) -> None:
-        """Start the scheduler threads and the clock."""
+        """Start the scheduler threads and the clock. Raises OSError when the system gives no threads."""
         cdef Runtime* runtime = self.runtime
-        cdef int index
+        cdef int started = 0
+        cdef int failed = 0
         cdef sigset_t mask
         with nogil:
             luna_mask_signals(&mask)
-            for index in range(runtime.worker_count):
-                pthread_create(&runtime.workers[index].thread, NULL, run_worker, &runtime.workers[index])
-            pthread_create(&runtime.clock_thread, NULL, run_clock, runtime)
+            failed = pthread_create(&runtime.clock_thread, NULL, run_clock, runtime)
+            while not failed and started < runtime.worker_count:
+                failed = pthread_create(&runtime.workers[started].thread, NULL, run_worker, &runtime.workers[started])
+                started += not failed
             luna_restore_signals(&mask)
+        if failed:
+            runtime.worker_count = started
+            self.running = started > 0
+            self.stop()
+            raise OSError(failed, "the system gives no more threads")
         self.running = True
 
-    def stop(self) -> None:
+    def stop(self) -> bool:
         """Stop the threads and destroy every process. Nobody is notified. Idempotent.
 
-        Takes at most a time slice for running guests; then nothing of the core
-        may be called but `counters`.
+        Running guests take a time slice at most. False when a thread was still in
+        a blocking system call after STOP_PATIENCE_NS (a guest reading a terminal):
+        then everything is left as it is, for the end of the OS process. Afterwards
+        the core knows no process and no peer.
         """
         cdef Runtime* runtime = self.runtime
         cdef int index
+        cdef int stuck = 0
         if not self.running:
-            return
+            return True
         self.running = False
         with nogil:
             luna_store(&runtime.stopping, 1)
             wake_everybody(runtime)
             for index in range(runtime.worker_count):
-                pthread_join(runtime.workers[index].thread, NULL)
-            pthread_mutex_lock(&runtime.clock_lock)
-            luna_store(&runtime.clock_ends, 1)
-            pthread_cond_signal(&runtime.clock_cond)
-            pthread_mutex_unlock(&runtime.clock_lock)
-            pthread_join(runtime.clock_thread, NULL)
-            self.destroy_processes()
-            destroy_clock(runtime)
-            destroy_events(runtime)
-            destroy_peers(runtime)
-            destroy_table(runtime)
-            destroy_queues(runtime)
-            free(runtime.workers)
-            runtime.workers = NULL
-            runtime.worker_count = 0
+                stuck |= luna_join(runtime.workers[index].thread, STOP_PATIENCE_NS)
+            if not stuck:
+                pthread_mutex_lock(&runtime.clock_lock)
+                luna_store(&runtime.clock_ends, 1)
+                pthread_cond_signal(&runtime.clock_cond)
+                pthread_mutex_unlock(&runtime.clock_lock)
+                pthread_join(runtime.clock_thread, NULL)
+                self.destroy_processes()
+                empty_clock(runtime)
+                close_events(runtime)
+                close_peers(runtime)
+                empty_table(runtime)
+        return not stuck
 
     cdef void destroy_processes(self) noexcept nogil:
         cdef int index
@@ -488,9 +505,10 @@ cdef class Core:
     def module(self, bytes sha256, int64_t number, bint uses_wasi, size_t engine, size_t fuel_engine, size_t code, linker) -> NativeModule:
         """Wrap linked code (a wasmtime_instance_pre_t, taken over)."""
         cdef NativeModule wrapped = NativeModule.__new__(NativeModule)
-        cdef Module* module = <Module*>calloc(1, sizeof(Module))
+        cdef Module* module
         if len(sha256) != 32:
             raise ValueError("a SHA-256 is 32 bytes")
+        module = <Module*>calloc(1, sizeof(Module))
         module.references = 1
         module.runtime = self.runtime
         memcpy(module.sha256, PyBytes_AS_STRING(sha256), 32)
@@ -555,7 +573,13 @@ cdef class Core:
         cdef Process* process
         cdef size_t index
         cdef Output* output
-        cdef Config* made = self.make_config(config)
+        cdef Config* made
+        values = [(VALUE_KINDS[kind], data) for kind, data in params]
+        if any([len(data) != 16 for _, data in values]):
+            raise ValueError("a parameter is 16 bytes")
+        if not self.running:
+            return 0, None
+        made = self.make_config(config)
         try:
             output = self.make_output(inherit, asker)
         except BaseException:
@@ -572,11 +596,10 @@ cdef class Core:
         if link_tag is not None:
             process.link_parent = 1
             process.link_tag = link_tag
-        process.param_count = <uint32_t>len(params)
-        process.params = <wasmtime_val_t*>calloc(len(params) + 1, sizeof(wasmtime_val_t))
-        for index in range(len(params)):
-            kind, data = params[index]
-            process.params[index].kind = <uint8_t>{"i32": LUNA_WASM_I32, "i64": LUNA_WASM_I64, "v128": LUNA_WASM_V128}[kind]
+        process.param_count = <uint32_t>len(values)
+        process.params = <wasmtime_val_t*>calloc(len(values) + 1, sizeof(wasmtime_val_t))
+        for index, (kind, data) in enumerate(values):
+            process.params[index].kind = <uint8_t>kind
             memcpy(&process.params[index].of, PyBytes_AS_STRING(data), 16)
         retain_output(output)
         if followed:
@@ -609,6 +632,11 @@ cdef class Core:
     def exists(self, int64_t pid) -> bool:
         """Whether a process of this node lives, in whatever environment."""
         return pid >> NODE_SHIFT == self.runtime.node_id and is_alive(self.runtime, pid, ANY_ENVIRONMENT) != 0
+
+    @property
+    def pressure(self) -> bool:
+        """Whether the node is short of memory; see set_pressure."""
+        return luna_load(&self.runtime.pressure) != 0
 
     def set_pressure(self, bint pressure) -> None:
         """While set, guests' spawns are refused: the node is short of memory."""
@@ -715,7 +743,11 @@ cdef class Core:
         if size == 0:
             pthread_mutex_unlock(&peer.lock)
             return None
-        frame = PyBytes_FromStringAndSize(NULL, <Py_ssize_t>size)
+        try:
+            frame = PyBytes_FromStringAndSize(NULL, <Py_ssize_t>size)
+        except MemoryError:
+            pthread_mutex_unlock(&peer.lock)
+            raise
         out = PyBytes_AS_STRING(frame)
         with nogil:
             memcpy(out, peer.data + peer.start, size)

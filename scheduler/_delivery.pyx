@@ -49,10 +49,6 @@ cdef int deliver(Runtime* runtime, Signal* signal, int64_t target, uint64_t envi
             deliver(runtime, reply, signal.sender, ANY_ENVIRONMENT, NULL)
             free_signal(runtime, signal)
             return 1
-        if signal.kind == SIGNAL_EXISTS_REPLY:
-            signal.kind = SIGNAL_RESULT
-            # `value` is the result of a wait, `tag` tells which one.
-            signal.value, signal.tag = signal.tag, signal.value
         answer = post(runtime, target, environment, signal)
         if answer == 0:
             answer_for_dead(runtime, signal, target, EXIT_NO_PROCESS)
@@ -134,7 +130,8 @@ cdef int deliver_frame(Runtime* runtime, Peer* peer, const uint8_t* data, size_t
     cdef pair[size_t, size_t] extent
     cdef int64_t envelopes = 0
     cdef int good = 1
-    while good and position < end:
+    pthread_mutex_lock(&peer.inbound_lock)
+    while good and not peer.down and position < end:
         good = next_field(&position, end, &field, &wire_type, &number, &bytes)
         if not good or field != 1:
             continue
@@ -148,6 +145,7 @@ cdef int deliver_frame(Runtime* runtime, Peer* peer, const uint8_t* data, size_t
             extent.first = <size_t>(bytes - data)
             extent.second = number
             for_python.push_back(extent)
+    pthread_mutex_unlock(&peer.inbound_lock)
     pthread_mutex_lock(&peer.lock)
     peer.frames_in += 1
     peer.envelopes_in += envelopes
@@ -160,6 +158,12 @@ cdef void take_peer_down(Runtime* runtime, int node_id) noexcept nogil:
     """Declare a node down: each link and monitor across fires once."""
     cdef vector[int64_t] told
     cdef size_t index
+    cdef Peer* peer = find_peer(runtime, node_id)
+    if peer == NULL:
+        return
+    # A frame being delivered is delivered whole, and before the end is told.
+    pthread_mutex_lock(&peer.inbound_lock)
     if take_down(runtime, node_id, &told):
         for index in range(told.size()):
             tell(runtime, SIGNAL_NODE_DOWN, 0, told[index], node_id)
+    pthread_mutex_unlock(&peer.inbound_lock)

@@ -24,7 +24,7 @@ cdef int init_events(Runtime* runtime) noexcept nogil:
     return runtime.event_fd >= 0
 
 
-cdef void destroy_events(Runtime* runtime) noexcept nogil:
+cdef void close_events(Runtime* runtime) noexcept nogil:
     cdef Event* event = take_events(runtime)
     cdef Event* following
     while event != NULL:
@@ -38,7 +38,6 @@ cdef void destroy_events(Runtime* runtime) noexcept nogil:
     if runtime.event_fd >= 0:
         close(runtime.event_fd)
         runtime.event_fd = -1  # the number may soon be another file's
-    pthread_mutex_destroy(&runtime.event_lock)
 
 
 cdef void emit(Runtime* runtime, int kind, int64_t a, int64_t b, int64_t c, void* pointer, const char* text) noexcept nogil:

@@ -36,6 +36,8 @@ cdef int give_wasi(Process* process) noexcept nogil:
     cdef size_t index
     cdef char text[512]
     cdef wasmtime_error_t* error
+    names.reserve(1)  # with no entries the pointers must not be null either
+    values.reserve(1)
     for index in range(config.arguments.size()):
         names.push_back(config.arguments[index].c_str())
     wasi_config_set_argv(wasi, names.size(), names.data())
@@ -59,6 +61,7 @@ cdef int give_wasi(Process* process) noexcept nogil:
     wasi_config_set_stdout_custom(wasi, write_stdout, process.output, release_output_env)
     retain_output(process.output)
     wasi_config_set_stderr_custom(wasi, write_stderr, process.output, release_output_env)
+    process.wasi_start_ns = luna_now_ns()
     error = wasmtime_context_set_wasi(process.context, wasi)
     if error != NULL:
         end_with_error(process, error)
@@ -320,7 +323,8 @@ cdef int step(Worker* worker, Process* process) noexcept nogil:
 
 cdef void run(Worker* worker, Process* process) noexcept nogil:
     """One turn of a process taken from a run queue."""
-    luna_store(&process.state, STATE_RUNNING)
+    # A full barrier: a sender that sees the old state did push before this reads the inbox.
+    luna_exchange(&process.state, STATE_RUNNING)
     while True:
         drain(process)
         if process.exit_kind >= 0:
@@ -330,10 +334,11 @@ cdef void run(Worker* worker, Process* process) noexcept nogil:
             if not step(worker, process):
                 return
             continue
-        if process.has_timer and process.timer.index < 0:
+        if process.has_timer and not process.timer_armed:
+            process.timer_armed = 1
             if not set_timer(process.runtime, &process.timer, process.timer.deadline_ns):
                 end(process, EXIT_FAILURE, 1, b"no memory for its timer")
                 continue
         if luna_cas(&process.state, STATE_RUNNING, STATE_WAITING):
             return
-        luna_store(&process.state, STATE_RUNNING)
+        luna_exchange(&process.state, STATE_RUNNING)

@@ -7,6 +7,7 @@ is cut when the child is made.
 from libcpp.string cimport string
 
 from luna.scheduler._guest cimport *
+from luna.scheduler._process cimport reserve_host_bytes
 from luna.scheduler._signals cimport *
 from luna.scheduler._types cimport *
 
@@ -49,6 +50,7 @@ cdef wasm_trap_t* drop_config(void* env, wasmtime_caller_t* caller, wasmtime_val
     cdef Config* config = <Config*>table_remove(&process.configs, <uint64_t>args[0].i64)
     if config == NULL:
         return unknown_config(b"lunatic::process::drop_config")
+    process.host_bytes -= config.bytes
     release_config(process.runtime, config)
     return NULL
 
@@ -153,6 +155,23 @@ cdef wasm_trap_t* read_text(Process* process, wasmtime_caller_t* caller, int32_t
     return NULL
 
 
+cdef int may_hold(Process* process, Config* config, size_t entries, size_t bytes) noexcept nogil:
+    """Count a text for a config; 0 when the config, or the process's configs together, hold too much."""
+    cdef int64_t counted = <int64_t>bytes + CONFIG_ENTRY_BYTES
+    if entries >= CONFIG_ENTRIES_MAX or config.bytes + counted > CONFIG_BYTES_MAX:
+        return 0
+    if not reserve_host_bytes(process, counted):
+        return 0
+    config.bytes += counted
+    return 1
+
+
+cdef wasm_trap_t* too_much(const char* function) noexcept nogil:
+    cdef char text[160]
+    snprintf(text, sizeof(text), b"%s: a config holds at most 4096 entries and 2 MiB", function)
+    return trap(text)
+
+
 cdef wasm_trap_t* add_variable(void* env, wasmtime_caller_t* caller, wasmtime_val_raw_t* args, size_t count) noexcept nogil:
     cdef const char* function = b"lunatic::wasi::config_add_environment_variable"
     cdef Process* process = caller_process(caller)
@@ -166,6 +185,8 @@ cdef wasm_trap_t* add_variable(void* env, wasmtime_caller_t* caller, wasmtime_va
     config = config_of(process, args[0].i64)
     if config == NULL:
         return unknown_config(function)
+    if not may_hold(process, config, config.variables.size(), variable.first.size() + variable.second.size()):
+        return too_much(function)
     config.variables.push_back(variable)
     return NULL
 
@@ -181,6 +202,8 @@ cdef wasm_trap_t* add_argument(void* env, wasmtime_caller_t* caller, wasmtime_va
     config = config_of(process, args[0].i64)
     if config == NULL:
         return unknown_config(function)
+    if not may_hold(process, config, config.arguments.size(), argument.size()):
+        return too_much(function)
     config.arguments.push_back(argument)
     return NULL
 
@@ -201,6 +224,8 @@ cdef wasm_trap_t* preopen_dir(void* env, wasmtime_caller_t* caller, wasmtime_val
     # A process hands on only what it was given itself, under the name it knows it by.
     for index in range(own.preopens.size()):
         if own.preopens[index].first == preopen.first:
+            if not may_hold(process, config, config.preopens.size(), own.preopens[index].second.size()):
+                return too_much(function)
             config.preopens.push_back(own.preopens[index])
             return NULL
     return trap(b"lunatic::wasi::config_preopen_dir: this process does not have that directory itself, so it cannot hand it on")

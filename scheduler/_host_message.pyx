@@ -177,6 +177,8 @@ cdef const char* send_scratch(Process* process, int64_t target) noexcept nogil:
     if reason != NULL:
         return reason
     process.scratch = NULL
+    if message.kind == SIGNAL_MESSAGE:
+        message.sender = process.pid  # it may be one that was received: whoever sends it on is its sender
     luna_add64(&process.runtime.counters[TOTAL_SENT], 1)
     if deliver(process.runtime, message, target, process.environment, process) == 2:
         if process.blocked_node:
@@ -246,6 +248,7 @@ cdef void receive(void* env, wasmtime_caller_t* caller, const wasmtime_val_t* ar
             return
         process.wait_tags = <int64_t*>malloc(<size_t>tag_count * 8)
         memcpy(process.wait_tags, tags, <size_t>tag_count * 8)
+        sort_tags(process.wait_tags, tag_count)
     process.wait_tag_count = tag_count
     drain(process)
     if tag_count == 0:

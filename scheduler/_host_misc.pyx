@@ -11,7 +11,8 @@ from libc.string cimport memset
 from luna.scheduler._clock cimport cancel_timer as stop_timer, release_timer, set_timer
 from luna.scheduler._guest cimport *
 from luna.scheduler._platform cimport *
-from luna.scheduler._process cimport end_wait
+from luna.scheduler._peers cimport is_crowded
+from luna.scheduler._process cimport end_wait, reserve_host_bytes
 from luna.scheduler._signals cimport *
 from luna.scheduler._types cimport *
 
@@ -46,9 +47,11 @@ cdef wasm_trap_t* to_string(void* env, wasmtime_caller_t* caller, wasmtime_val_r
 
 
 cdef wasm_trap_t* drop_error(void* env, wasmtime_caller_t* caller, wasmtime_val_raw_t* args, size_t count) noexcept nogil:
-    cdef void* text = table_remove(&caller_process(caller).errors, <uint64_t>args[0].i64)
+    cdef Process* process = caller_process(caller)
+    cdef char* text = <char*>table_remove(&process.errors, <uint64_t>args[0].i64)
     if text == NULL:
         return unknown_error(b"drop")
+    process.host_bytes -= <int64_t>strlen(text)
     free(text)
     return NULL
 
@@ -67,7 +70,12 @@ cdef wasm_trap_t* send_after(void* env, wasmtime_caller_t* caller, wasmtime_val_
         or process.scratch.size > REMOTE_MESSAGE_BYTES_MAX
     ):
         return trap(b"lunatic::timer::send_after: only plain data of at most 48 MiB can be sent to another node")
-    forget_fired(process)
+    if process.timers.count == process.timers.capacity:
+        forget_fired(process)
+    if not reserve_host_bytes(process, <int64_t>process.scratch.capacity):
+        forget_fired(process)
+        if not reserve_host_bytes(process, <int64_t>process.scratch.capacity):
+            return trap(b"lunatic::timer::send_after: the messages of this process's timers are too large together")
     if delay_ms > <uint64_t>0x7FFFFFFF:  # 24 days; longer ones count as that
         delay_ms = 0x7FFFFFFF
     timer = <Timer*>calloc(1, sizeof(Timer))
@@ -77,6 +85,9 @@ cdef wasm_trap_t* send_after(void* env, wasmtime_caller_t* caller, wasmtime_val_
     timer.target = args[0].i64
     timer.environment = process.environment
     timer.signal = process.scratch
+    timer.bytes = <int64_t>process.scratch.capacity
+    if timer.signal.kind == SIGNAL_MESSAGE:
+        timer.signal.sender = process.pid
     timer.node.index = -1
     timer.node.kind = TIMER_SEND
     timer.node.owner = timer
@@ -86,6 +97,8 @@ cdef wasm_trap_t* send_after(void* env, wasmtime_caller_t* caller, wasmtime_val_
         timer.references = 1
         release_timer(timer)
         return trap(b"lunatic::timer::send_after: a process holds at most 1000000 timers")
+    if target_is_crowded(process, args[0].i64):
+        let_go_now(process)
     if not set_timer(process.runtime, &timer.node, luna_now_ns() + <int64_t>delay_ms * 1_000_000):
         release_timer(timer)
         return trap(b"lunatic::timer::send_after: no memory for another timer")
@@ -93,18 +106,26 @@ cdef wasm_trap_t* send_after(void* env, wasmtime_caller_t* caller, wasmtime_val_
     return NULL
 
 
+cdef int target_is_crowded(Process* process, int64_t target) noexcept nogil:
+    """Whether a remote target's queue is full; then the process is marked to pause, as by `send`."""
+    cdef int node = <int>(target >> NODE_SHIFT)
+    if node == process.runtime.node_id or not is_crowded(process.runtime, node):
+        return 0
+    process.blocked_node = node
+    return 1
+
+
 cdef void forget_fired(Process* process) noexcept nogil:
-    """Let go of the oldest timers that have fired, so that a table of them cannot grow."""
+    """Let go of the timers that have fired. Done when the table is full: each call pays for as many again."""
     cdef size_t index = 0
     cdef Timer* timer
     cdef IdTable* table = &process.timers
-    if table.count < 64:
-        return
     for index in range(table.count):
         timer = <Timer*>table.values[index]
         if timer != NULL and luna_load(&timer.references) == 1:
             table.values[index] = NULL
             table.removed += 1
+            process.host_bytes -= timer.bytes
             release_timer(timer)
 
 
@@ -114,6 +135,7 @@ cdef wasm_trap_t* cancel_timer(void* env, wasmtime_caller_t* caller, wasmtime_va
     args[0].i32 = 0
     if timer == NULL:
         return NULL
+    process.host_bytes -= timer.bytes
     if stop_timer(process.runtime, &timer.node):
         args[0].i32 = 1
         release_timer(timer)
@@ -242,7 +264,7 @@ cdef wbool resume_after_yield(void* env) noexcept nogil:
     return resume(env)
 
 
-cdef int64_t time_to_wait(const uint8_t* subscription) noexcept nogil:
+cdef int64_t time_to_wait(Process* process, const uint8_t* subscription) noexcept nogil:
     """Nanoseconds a clock subscription asks for; 0 when the time has come."""
     cdef uint32_t clock
     cdef uint64_t timeout
@@ -260,7 +282,7 @@ cdef int64_t time_to_wait(const uint8_t* subscription) noexcept nogil:
         clock_gettime(CLOCK_REALTIME, &now)
         now_ns = now.tv_sec * <int64_t>1_000_000_000 + now.tv_nsec
     else:
-        now_ns = luna_now_ns()
+        now_ns = luna_now_ns() - process.wasi_start_ns  # the guest's clock began at zero
     return <int64_t>timeout - now_ns if <int64_t>timeout > now_ns else 0
 
 
@@ -300,13 +322,13 @@ cdef void poll_oneoff(void* env, wasmtime_caller_t* caller, const wasmtime_val_t
         if subscription[8] != 0:
             has_file = 1
             continue
-        clock_ns = time_to_wait(subscription)
+        clock_ns = time_to_wait(process, subscription)
         if wait_ns < 0 or clock_ns < wait_ns:
             wait_ns = clock_ns
     # Events are written before the wait: the memory is the guest's, and it sleeps meanwhile.
     for index in range(count):
         subscription = subscriptions + index * SUBSCRIPTION_BYTES
-        if subscription[8] == 0 and (has_file or time_to_wait(subscription) > wait_ns):
+        if subscription[8] == 0 and (has_file or time_to_wait(process, subscription) > wait_ns):
             continue
         memset(event, 0, EVENT_BYTES)
         memcpy(event, subscription, 8)  # userdata

@@ -4,13 +4,14 @@ Spawning notes the child and suspends; the child is instantiated on a scheduler
 thread and answers with a signal.
 """
 
-from libc.stdlib cimport free, malloc
+from libc.stdlib cimport malloc
+from libc.string cimport memchr
 
 from luna.scheduler._delivery cimport deliver
 from luna.scheduler._guest cimport *
 from luna.scheduler._output cimport new_output
 from luna.scheduler._platform cimport *
-from luna.scheduler._process cimport bind_to_node, free_process, launch, link_to, new_process, watch
+from luna.scheduler._process cimport add_error, bind_to_node, free_process, launch, link_to, new_process, watch
 from luna.scheduler._signals cimport *
 from luna.scheduler._table cimport is_alive
 from luna.scheduler._types cimport *
@@ -73,7 +74,7 @@ cdef const char* read_params(Process* child, const uint8_t* records, uint32_t si
 
 cdef void spawn_failed(Process* process, const char* text) noexcept nogil:
     """Answer the spawn with code 1 and an error id."""
-    process.wait_value = table_add(&process.errors, copy_text(text, strlen(text)))
+    process.wait_value = add_error(process, text, strlen(text))
     process.wait = WAIT_SPAWN
     end_wait(process, 1)
 
@@ -107,8 +108,8 @@ cdef void spawn(void* env, wasmtime_caller_t* caller, const wasmtime_val_t* args
     if name == NULL or params == NULL:
         fail_out_of_bounds(process, b"lunatic::process::spawn")
         return
-    if name_size > ENTRY_NAME_MAX or not is_utf8(name, name_size):
-        fail(process, b"lunatic::process::spawn: the function name is not UTF-8 of at most 4096 bytes")
+    if name_size > ENTRY_NAME_MAX or not is_utf8(name, name_size) or memchr(name, 0, name_size) != NULL:
+        fail(process, b"lunatic::process::spawn: the function name is not UTF-8 of at most 4096 bytes without a zero")
         return
     config = child_config(process, args[1].of.i64)
     if config == NULL:
@@ -257,7 +258,7 @@ cdef void exists(void* env, wasmtime_caller_t* caller, const wasmtime_val_t* arg
     if not bind_to_node(process, target):
         end_wait(process, 0)
         return
-    process.wait_tag = node
+    process.wait_node = node
     question = new_signal(runtime, SIGNAL_EXISTS, process.pid)
     question.value = process.wait_sequence
     deliver(runtime, question, target, process.environment, process)

@@ -54,6 +54,13 @@ cdef enum:
     RESOURCES_MAX = 1_000_000
     # elements of a wasm table, as in Lunatic
     TABLE_ELEMENTS_MAX = 100_000
+    # bytes the host keeps for one process in configs, errors and timers' messages
+    HOST_BYTES_MAX = 256 * 1024 * 1024
+    # entries of each list of a config, and bytes of its texts; each entry counts
+    # CONFIG_ENTRY_BYTES more, for what keeping it costs
+    CONFIG_ENTRIES_MAX = 4096
+    CONFIG_BYTES_MAX = 2 * 1024 * 1024
+    CONFIG_ENTRY_BYTES = 64
     # bytes kept of what one process wrote; LOG_BUFFER_BYTES of luna.proto.limits
     OUTPUT_BYTES_MAX = 256 * 1024
     # bytes taken of one write; the guest writes the rest again
@@ -72,13 +79,22 @@ cdef enum:
     # poll_oneoff subscriptions of one call
     POLL_SUBSCRIPTIONS_MAX = 1024
 
+    # nanoseconds the end of a scheduler thread is waited for; one in a blocking
+    # system call, as a guest that reads a terminal, would be waited for without end
+    STOP_PATIENCE_NS = 2_000_000_000
     # nanoseconds between epochs: the time slice of a process. Erlang's slices
     # are of this size; shorter ones cost yields, longer ones latency.
     EPOCH_NS = 1_000_000
     # epochs woken processes may keep preempted ones from running
     STARVATION_EPOCHS = 2
-    # picks between two looks at the shared queue
+    # picks between two looks at the shared queue; it is looked at each epoch too
     INJECTOR_INTERVAL = 61
+    # processes moved from the shared queue at once
+    INJECTOR_BATCH = 64
+    # picks in a row of the process woken last before others woken get a turn
+    NEXT_STREAK = 16
+    # timers fired before the clock's lock is let go
+    TIMERS_AT_ONCE = 256
     # nanoseconds a thread without work looks for some before it sleeps: waking a
     # sleeping thread costs both sides more than this
     SPIN_NS = 20_000

@@ -43,7 +43,7 @@ cdef void request(void* env, wasmtime_caller_t* caller, const wasmtime_val_t* ar
             made.args[index] = args[index].of.i64
     process.request = made
     process.wait = WAIT_RESULT
-    process.wait_tag = -1
+    process.wait_node = -1
     emit(process.runtime, EVENT_REQUEST, made.id, process.wait_sequence, 0, made, NULL)
 
 

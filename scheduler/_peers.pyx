@@ -24,20 +24,18 @@ cdef int init_peers(Runtime* runtime) noexcept nogil:
     return runtime.outgoing_fd >= 0
 
 
-cdef void destroy_peers(Runtime* runtime) noexcept nogil:
+cdef void close_peers(Runtime* runtime) noexcept nogil:
+    """Take every peer down; nobody is told."""
     cdef Peer* peer = runtime.peers
-    cdef Peer* following
     while peer != NULL:
-        following = peer.next
+        pthread_mutex_lock(&peer.lock)
+        peer.down = 1
         empty(peer)
-        pthread_mutex_destroy(&peer.lock)
-        free(peer)
-        peer = following
-    runtime.peers = NULL
+        pthread_mutex_unlock(&peer.lock)
+        peer = peer.next
     if runtime.outgoing_fd >= 0:
         close(runtime.outgoing_fd)
         runtime.outgoing_fd = -1  # the number may soon be another file's
-    pthread_mutex_destroy(&runtime.peers_lock)
 
 
 cdef void empty(Peer* peer) noexcept nogil:
@@ -69,8 +67,13 @@ cdef Peer* find_peer(Runtime* runtime, int node_id) noexcept nogil:
 
 cdef int add_peer(Runtime* runtime, int node_id) noexcept nogil:
     """1 if signals for this node are taken from now on, 0 if it was taken down before."""
-    cdef Peer* peer = find_peer(runtime, node_id)
+    cdef Peer* peer
+    pthread_mutex_lock(&runtime.peers_lock)
+    peer = runtime.peers
+    while peer != NULL and peer.node_id != node_id:
+        peer = peer.next
     if peer != NULL:
+        pthread_mutex_unlock(&runtime.peers_lock)
         return not peer.down
     peer = <Peer*>calloc(1, sizeof(Peer))
     peer.runtime = runtime
@@ -79,7 +82,7 @@ cdef int add_peer(Runtime* runtime, int node_id) noexcept nogil:
     peer.bound = new unordered_set[int64_t]()
     peer.blocked = new vector[int64_t]()
     pthread_mutex_init(&peer.lock, NULL)
-    pthread_mutex_lock(&runtime.peers_lock)
+    pthread_mutex_init(&peer.inbound_lock, NULL)
     peer.next = runtime.peers
     runtime.peers = peer
     pthread_mutex_unlock(&runtime.peers_lock)
@@ -219,6 +222,18 @@ cdef void unbind(Runtime* runtime, int node_id, int64_t pid) noexcept nogil:
     if not peer.down:
         peer.bound.erase(pid)
     pthread_mutex_unlock(&peer.lock)
+
+
+cdef int is_crowded(Runtime* runtime, int node_id) noexcept nogil:
+    """Whether a peer's queue is so full that senders pause."""
+    cdef Peer* peer = find_peer(runtime, node_id)
+    cdef int crowded
+    if peer == NULL:
+        return 0
+    pthread_mutex_lock(&peer.lock)
+    crowded = not peer.down and peer.size > PEER_HIGH_WATER
+    pthread_mutex_unlock(&peer.lock)
+    return crowded
 
 
 cdef int block(Runtime* runtime, int node_id, int64_t pid) noexcept nogil:

@@ -55,6 +55,14 @@ cdef extern from * nogil:
         t.tv_nsec = deadline_ns % 1000000000;
         pthread_cond_timedwait(c, m, &t);
     }
+    /* Nonzero when the thread has not ended by then. */
+    static inline int luna_join(pthread_t thread, int64_t patience_ns) {
+        struct timespec t;
+        clock_gettime(CLOCK_REALTIME, &t);
+        t.tv_sec += patience_ns / 1000000000 + (t.tv_nsec + patience_ns % 1000000000) / 1000000000;
+        t.tv_nsec = (t.tv_nsec + patience_ns % 1000000000) % 1000000000;
+        return pthread_timedjoin_np(thread, NULL, &t) != 0;
+    }
     static inline void luna_eventfd_signal(int fd) {
         uint64_t one = 1;
         ssize_t n = write(fd, &one, sizeof one);
@@ -82,6 +90,7 @@ cdef extern from * nogil:
     int pthread_cond_broadcast(pthread_cond_t*)
     int pthread_create(pthread_t*, void*, void* (*)(void*) noexcept nogil, void*)
     int pthread_join(pthread_t, void**)
+    int luna_join(pthread_t, int64_t)
 
     int luna_load(const int*)
     int luna_load_seq(const int*)

@@ -12,3 +12,5 @@ cdef void free_process(Process* process) noexcept nogil
 cdef void link_to(Process* process, int64_t peer, int64_t theirs, int64_t mine) noexcept nogil
 cdef void watch(Process* process, int64_t target, uint64_t environment) noexcept nogil
 cdef int bind_to_node(Process* process, int64_t peer) noexcept nogil
+cdef int reserve_host_bytes(Process* process, int64_t bytes) noexcept nogil
+cdef uint64_t add_error(Process* process, const char* text, size_t size) noexcept nogil

@@ -71,6 +71,18 @@ cdef int launch(Process* process) noexcept nogil:
 
 # -- waiting -------------------------------------------------------------------
 
+cdef void stop_timer(Process* process) noexcept nogil:
+    """After this the clock does not touch the process.
+
+    Its index in the heap tells nothing: the clock may have taken it out and be
+    about to wake the process. Only its lock does, which cancel_timer takes.
+    """
+    if process.timer_armed:
+        process.timer_armed = 0
+        cancel_timer(process.runtime, &process.timer)
+        luna_store(&process.timer_fired, 0)
+
+
 cdef void end_wait(Process* process, int64_t result) noexcept nogil:
     """What the process waited for is there."""
     process.wait = WAIT_DONE
@@ -78,9 +90,7 @@ cdef void end_wait(Process* process, int64_t result) noexcept nogil:
     process.wait_sequence += 1
     if process.has_timer:
         process.has_timer = 0
-        if process.timer.index >= 0 or luna_load(&process.timer_fired):
-            cancel_timer(process.runtime, &process.timer)
-            luna_store(&process.timer_fired, 0)
+        stop_timer(process)
     if process.wait_tags != NULL:
         free(process.wait_tags)
         process.wait_tags = NULL
@@ -95,24 +105,43 @@ cdef void end(Process* process, int kind, int code, const char* text) noexcept n
     process.exit_text = copy_text(text, strlen(text))
 
 
+cdef int reserve_host_bytes(Process* process, int64_t bytes) noexcept nogil:
+    """Count what the host keeps for the guest beyond its own memory; 0 when it is too much."""
+    if process.host_bytes + bytes > HOST_BYTES_MAX:
+        return 0
+    process.host_bytes += bytes
+    return 1
+
+
+cdef uint64_t add_error(Process* process, const char* text, size_t size) noexcept nogil:
+    """Id of a new entry in the table of errors, UINT64_MAX when there are too many."""
+    cdef char* copy
+    cdef uint64_t id
+    if size > TEXT_MAX:
+        size = TEXT_MAX
+    if not reserve_host_bytes(process, <int64_t>size):
+        return <uint64_t>-1
+    copy = copy_text(text, size)
+    id = table_add(&process.errors, copy)
+    if id == <uint64_t>-1:
+        process.host_bytes -= <int64_t>size
+        free(copy)
+    return id
+
+
 cdef void take_as_scratch(Process* process, Signal* signal) noexcept nogil:
     free_signal(process.runtime, process.scratch)
     process.scratch = signal
 
 
 cdef int matches(Process* process, Signal* signal) noexcept nogil:
-    cdef uint32_t index
     if process.wait == WAIT_REPLY:
         return signal.tag != 0 and signal.tag == process.wait_tag
     if process.wait != WAIT_RECEIVE:
         return 0
     if process.wait_tag_count == 0:
         return 1
-    if signal.tag != 0:
-        for index in range(process.wait_tag_count):
-            if process.wait_tags[index] == signal.tag:
-                return 1
-    return 0
+    return has_tag(signal.tag, process.wait_tags, process.wait_tag_count)
 
 
 cdef void arrive(Process* process, Signal* signal) noexcept nogil:
@@ -242,7 +271,7 @@ cdef void node_down(Process* process, int node_id) noexcept nogil:
             process.watchers.erase(watching[index])
     if process.wait >= WAIT_ROOM and process.blocked_node == node_id:
         go_on_sending(process)
-    elif process.wait == WAIT_RESULT and process.request == NULL and process.wait_tag == node_id:
+    elif process.wait == WAIT_RESULT and process.wait_node == node_id:
         end_wait(process, 0)  # `exists` on a node that is gone
 
 
@@ -257,7 +286,7 @@ cdef void spawned(Process* process, Signal* signal) noexcept nogil:
         process.wait_value = <uint64_t>signal.value
         end_wait(process, 0)
     else:
-        process.wait_value = table_add(&process.errors, copy_text(signal.data, strlen(signal.data)))
+        process.wait_value = add_error(process, signal.data, strlen(signal.data))
         end_wait(process, 1)
 
 
@@ -299,11 +328,15 @@ cdef void handle(Process* process, Signal* signal) noexcept nogil:
             if signal.size > 0:
                 end(process, EXIT_FAILURE, 1, signal.data)
     elif signal.kind == SIGNAL_RESULT:
-        if process.wait == WAIT_RESULT and signal.tag == process.wait_sequence:
+        if process.wait == WAIT_RESULT and process.request != NULL and signal.tag == process.wait_sequence:
             abandon_request(process)
             if signal.size > 0:
                 process.wait_trap = copy_text(signal.data, strlen(signal.data))
             end_wait(process, signal.value)
+    elif signal.kind == SIGNAL_EXISTS_REPLY:
+        if process.wait == WAIT_RESULT and process.wait_node == signal.sender >> NODE_SHIFT and \
+                signal.value == process.wait_sequence:
+            end_wait(process, signal.tag)
     elif signal.kind == SIGNAL_NODE_DOWN:
         node_down(process, <int>signal.value)
     elif signal.kind == SIGNAL_ROOM:
@@ -408,8 +441,7 @@ cdef void free_process(Process* process) noexcept nogil:
     cdef Runtime* runtime = process.runtime
     cdef Signal* signal
     cdef Signal* following
-    if process.timer.index >= 0:
-        cancel_timer(runtime, &process.timer)
+    stop_timer(process)
     abandon_request(process)
     if process.store != NULL:
         wasmtime_store_delete(process.store)

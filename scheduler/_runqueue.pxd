@@ -1,7 +1,6 @@
 from luna.scheduler._types cimport *
 
 cdef void init_queues(Runtime* runtime) noexcept nogil
-cdef void destroy_queues(Runtime* runtime) noexcept nogil
 cdef void wake(Runtime* runtime, Process* process) noexcept nogil
 cdef void wake_from(Worker* worker, Process* process) noexcept nogil
 cdef void requeue_preempted(Worker* worker, Process* process) noexcept nogil

@@ -46,15 +46,6 @@ cdef void init_queues(Runtime* runtime) noexcept nogil:
         luna_cond_init(&worker.wake)
 
 
-cdef void destroy_queues(Runtime* runtime) noexcept nogil:
-    cdef int index
-    for index in range(runtime.worker_count):
-        pthread_mutex_destroy(&runtime.workers[index].lock)
-        pthread_cond_destroy(&runtime.workers[index].wake)
-    pthread_mutex_destroy(&runtime.injector_lock)
-    pthread_mutex_destroy(&runtime.park_lock)
-
-
 cdef inline void put(Queue* queue, Process* process) noexcept nogil:
     process.queue_next = NULL
     if queue.last == NULL:
@@ -169,6 +160,38 @@ cdef Process* take_counted(Runtime* runtime, Queue* queue, pthread_mutex_t* lock
     return process
 
 
+cdef Process* take_next(Worker* worker) noexcept nogil:
+    cdef Process* process
+    if peek_next(worker) == NULL:
+        return NULL
+    pthread_mutex_lock(&worker.lock)
+    process = worker.next
+    luna_store_ptr(<void**>&worker.next, NULL)
+    pthread_mutex_unlock(&worker.lock)
+    return process
+
+
+cdef void move_injected(Worker* worker) noexcept nogil:
+    """Take a fair part of what timers, Python and other nodes woke behind what is woken here."""
+    cdef Runtime* runtime = worker.runtime
+    cdef Queue batch
+    cdef int64_t wanted
+    if is_empty(&runtime.injector):
+        return
+    batch.first = NULL
+    batch.last = NULL
+    batch.count = 0
+    pthread_mutex_lock(&runtime.injector_lock)
+    wanted = runtime.injector.count // runtime.worker_count + 1
+    while batch.count < wanted and batch.count < INJECTOR_BATCH and runtime.injector.first != NULL:
+        put(&batch, take(&runtime.injector))
+    pthread_mutex_unlock(&runtime.injector_lock)
+    pthread_mutex_lock(&worker.lock)
+    while batch.first != NULL:
+        put(&worker.woken, take(&batch))
+    pthread_mutex_unlock(&worker.lock)
+
+
 cdef Process* steal(Worker* thief) noexcept nogil:
     """Take from another thread: half of what it has woken, or one preempted."""
     cdef Runtime* runtime = thief.runtime
@@ -216,10 +239,9 @@ cdef Process* pick(Worker* worker) noexcept nogil:
     cdef Process* process = NULL
     cdef int64_t epoch = luna_load64(&runtime.epoch)
     worker.picks += 1
-    if worker.picks % INJECTOR_INTERVAL == 0:
-        process = take_counted(runtime, &runtime.injector, &runtime.injector_lock)
-        if process != NULL:
-            return process
+    if worker.picks % INJECTOR_INTERVAL == 0 or worker.injector_since != epoch:
+        worker.injector_since = epoch
+        move_injected(worker)
     if is_empty(&worker.preempted):
         worker.preempted_since = epoch
     elif epoch - worker.preempted_since >= STARVATION_EPOCHS:
@@ -227,14 +249,15 @@ cdef Process* pick(Worker* worker) noexcept nogil:
         process = take_counted(runtime, &worker.preempted, &worker.lock)
         if process != NULL:
             return process
-    if peek_next(worker) != NULL:
-        pthread_mutex_lock(&worker.lock)
-        process = worker.next
-        luna_store_ptr(<void**>&worker.next, NULL)
-        pthread_mutex_unlock(&worker.lock)
+    if worker.streak < NEXT_STREAK or is_empty(&worker.woken):
+        process = take_next(worker)
         if process != NULL:
+            worker.streak += 1
             return process
+    worker.streak = 0
     process = take_counted(runtime, &worker.woken, &worker.lock)
+    if process == NULL:
+        process = take_next(worker)
     if process == NULL:
         process = take_counted(runtime, &runtime.injector, &runtime.injector_lock)
     if process == NULL:

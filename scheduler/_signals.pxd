@@ -9,6 +9,8 @@ cdef void set_text(Signal* signal, const char* text) noexcept nogil
 cdef int add_resource(Signal* signal, int kind, void* pointer) noexcept nogil
 
 cdef void push(Mailbox* mailbox, Signal* signal) noexcept nogil
+cdef void sort_tags(int64_t* tags, size_t count) noexcept nogil
+cdef int has_tag(int64_t tag, const int64_t* tags, size_t count) noexcept nogil
 cdef Signal* pop_first(Mailbox* mailbox) noexcept nogil
 cdef Signal* pop_tagged(Mailbox* mailbox, const int64_t* tags, size_t count) noexcept nogil
 cdef void clear(Runtime* runtime, Mailbox* mailbox) noexcept nogil

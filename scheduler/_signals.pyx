@@ -5,7 +5,8 @@ nothing of processes, threads or guests.
 """
 
 from libc.stdlib cimport calloc, free, malloc, realloc
-from libc.string cimport memcpy, memmove, strlen
+from libc.string cimport memcpy, strlen
+from libcpp.algorithm cimport sort
 
 from luna.scheduler._platform cimport *
 from luna.scheduler._types cimport *
@@ -134,6 +135,26 @@ cdef inline void unlink_after(Mailbox* mailbox, Signal* previous, Signal* signal
     luna_store64(&mailbox.count, mailbox.count - 1)
 
 
+cdef void sort_tags(int64_t* tags, size_t count) noexcept nogil:
+    sort(tags, tags + count)
+
+
+cdef int has_tag(int64_t tag, const int64_t* tags, size_t count) noexcept nogil:
+    """Whether a message's tag is among sorted ones; 0 is "no tag" and matches nothing."""
+    cdef size_t low = 0
+    cdef size_t high = count
+    cdef size_t middle
+    if tag == 0:
+        return 0
+    while low < high:
+        middle = (low + high) // 2
+        if tags[middle] < tag:
+            low = middle + 1
+        else:
+            high = middle
+    return low < count and tags[low] == tag
+
+
 cdef Signal* pop_first(Mailbox* mailbox) noexcept nogil:
     cdef Signal* signal = mailbox.first
     if signal != NULL:
@@ -142,19 +163,13 @@ cdef Signal* pop_first(Mailbox* mailbox) noexcept nogil:
 
 
 cdef Signal* pop_tagged(Mailbox* mailbox, const int64_t* tags, size_t count) noexcept nogil:
-    """The oldest message whose tag is among `tags`; the others keep their order.
-
-    Tag 0 is "no tag" and matches nothing.
-    """
+    """The oldest message whose tag is among the sorted `tags`; the others keep their order."""
     cdef Signal* previous = NULL
     cdef Signal* signal = mailbox.first
-    cdef size_t index
     while signal != NULL:
-        if signal.tag != 0:
-            for index in range(count):
-                if tags[index] == signal.tag:
-                    unlink_after(mailbox, previous, signal)
-                    return signal
+        if has_tag(signal.tag, tags, count):
+            unlink_after(mailbox, previous, signal)
+            return signal
         previous = signal
         signal = signal.next
     return NULL
@@ -205,6 +220,7 @@ cdef Config* new_config(Runtime* runtime) noexcept nogil:
     config.references = 1
     config.max_memory = 0xFFFFFFFF
     config.max_fuel = 0
+    config.bytes = 0
     config.can_compile = 0
     config.can_create_configs = 0
     config.can_spawn = 0
@@ -222,6 +238,7 @@ cdef Config* copy_config(Runtime* runtime, Config* config) noexcept nogil:
     copy.preopens = config.preopens
     copy.arguments = config.arguments
     copy.variables = config.variables
+    copy.bytes = config.bytes
     return copy
 
 

@@ -21,13 +21,12 @@ cdef void init_table(Runtime* runtime) noexcept nogil:
         pthread_mutex_init(&runtime.shards[index].lock, NULL)
 
 
-cdef void destroy_table(Runtime* runtime) noexcept nogil:
+cdef void empty_table(Runtime* runtime) noexcept nogil:
     cdef int index
     for index in range(SHARDS):
         free(runtime.shards[index].slots)
         runtime.shards[index].slots = NULL
         runtime.shards[index].capacity = 0  # who asks now finds nobody
-        pthread_mutex_destroy(&runtime.shards[index].lock)
 
 
 cdef inline Shard* shard_of(Runtime* runtime, int64_t pid) noexcept nogil:

@@ -43,9 +43,9 @@ cdef enum:
     SIGNAL_RESULT              # answer to a request or to `exists`
     SIGNAL_NODE_DOWN           # value = node id
     SIGNAL_ROOM                # a peer's queue has room again
+    SIGNAL_EXISTS_REPLY        # value = reference, tag = alive
     # Between nodes only; never in an inbox.
     SIGNAL_EXISTS              # value = reference
-    SIGNAL_EXISTS_REPLY        # value = reference, tag = alive
 
 cdef enum:            # numbers of luna.v1.ExitKind
     EXIT_NORMAL = 0
@@ -163,6 +163,7 @@ cdef cppclass Config:
     vector[pair[string, string]] preopens      # guest name, host path
     vector[string] arguments
     vector[pair[string, string]] variables
+    int64_t bytes              # of the texts in the three
 
 cdef struct Module:
     int references
@@ -223,6 +224,7 @@ cdef struct Timer:
     int64_t target
     uint64_t environment
     Signal* signal
+    int64_t bytes              # counted for the process that set it
 
 cdef struct LinkTags:
     int64_t theirs             # what the peer gets when this process dies
@@ -284,10 +286,12 @@ cdef struct Process:
     IdTable timers
     # what it waits for
     int wait
-    int has_timer
+    int has_timer              # the wait ends at timer.deadline_ns
+    int timer_armed            # set_timer was called and cancel_timer not: the clock may be firing it
     TimerNode timer
     int64_t wait_sequence      # tells answers to this wait from late ones
     int64_t wait_tag
+    int wait_node              # whose answer to `exists` is awaited; -1: none
     int64_t* wait_tags
     uint32_t wait_tag_count
     int64_t wait_result
@@ -300,6 +304,8 @@ cdef struct Process:
     wasm_trap_t** wait_trap_out
     Request* request
     int64_t memory_bytes       # last seen, for people; relaxed
+    int64_t host_bytes         # kept for the guest in configs, timers and errors
+    int64_t wasi_start_ns      # when its WASI clock began to count
 
 cdef struct Queue:
     Process* first
@@ -317,6 +323,8 @@ cdef struct Worker:
     int64_t next_since         # epoch
     int64_t preempted_since    # epoch a preempted process last ran, owner only
     uint32_t picks
+    uint32_t streak            # picks of `next` in a row
+    int64_t injector_since     # epoch of the last look at the injector
     uint32_t random
     pthread_cond_t wake
     int parked
@@ -350,6 +358,7 @@ cdef struct Peer:
     Runtime* runtime
     int node_id
     pthread_mutex_t lock
+    pthread_mutex_t inbound_lock   # held while a frame is delivered: nothing comes after the end
     int down
     int signalled
     char* data                 # encoded envelopes, ready to be a frame

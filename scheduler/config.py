@@ -56,6 +56,23 @@ class ProcessConfig:
             environment_variables=tuple(environment_variables),
         )
 
+    def check_texts(self) -> None:
+        """Raise InvalidError unless every text can be given to a guest."""
+        texts = (
+            *self.arguments,
+            *(text for pair in self.environment_variables for text in pair),
+            *(text for pair in self.preopens for text in pair),
+        )
+        for text in texts:
+            try:
+                whole = b"\0" not in text.encode()
+            except UnicodeEncodeError:
+                whole = False
+            if not whole:
+                raise InvalidError(
+                    f"{text!r} is not text a guest can be given: it is no UTF-8, or has a zero byte"
+                )
+
     def within(self, parent: Self) -> Self:
         """This config cut to what its parent has: a child never gets more."""
         fuel = [units for units in (self.max_fuel, parent.max_fuel) if units]

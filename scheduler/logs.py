@@ -33,9 +33,10 @@ class LogReader:
     A follower holds up the writers when it lags: close it when it reads no more.
     """
 
-    def __init__(self, output: NativeOutput, waiting: set[trio.Event]) -> None:
+    def __init__(self, output: NativeOutput, waiting: dict[int, set[trio.Event]], pid: int) -> None:
         self._output = output
-        self._waiting = waiting
+        self._waiting = waiting  # of all readers of the runtime; an entry only while one waits
+        self._pid = pid
         self._position = 0
         self._text = 0  # bytes from the beginning, read or lost
         self._chunks: deque[LogChunk] = deque()
@@ -75,10 +76,13 @@ class LogReader:
         while True:
             # Before the look, so that an event between it and the wait is not lost.
             written = trio.Event()
-            self._waiting.add(written)
+            waiting = self._waiting.setdefault(self._pid, set())
+            waiting.add(written)
             try:
                 return self.receive_nowait()
             except WouldBlockError:
                 await written.wait()
             finally:
-                self._waiting.discard(written)
+                waiting.discard(written)
+                if not waiting and self._waiting.get(self._pid) is waiting:
+                    del self._waiting[self._pid]

@@ -100,6 +100,7 @@ class Modules:
         self._kept: OrderedDict[bytes, Module] = OrderedDict()
         self._by_id: dict[int, bytes] = {}
         self._busy: dict[bytes, trio.Event] = {}
+        self._busy_with_fuel: dict[bytes, trio.Event] = {}
         self._limiter = trio.CapacityLimiter(COMPILATIONS_AT_ONCE)
 
     def find(self, sha256: bytes) -> Module | None:
@@ -120,8 +121,7 @@ class Modules:
         However many ask for one module at once, it is compiled once. Raises
         InvalidError, saying what is wrong with it.
         """
-        source = _binary(data, name)
-        sha256 = hashlib.sha256(source).digest()
+        source, sha256 = await trio.to_thread.run_sync(_binary_and_hash, data, name, limiter=self._limiter)
         while True:
             module = self.find(sha256)
             if module is not None:
@@ -146,9 +146,22 @@ class Modules:
 
     async def provide_fuel_code(self, module: Module) -> None:
         """Compile a module to count fuel as well. Raises InvalidError if that fails."""
+        while not module.native.has_fuel_code:
+            busy = self._busy_with_fuel.get(module.sha256)
+            if busy is None:
+                break
+            await busy.wait()
         if module.native.has_fuel_code:
             await trio.lowlevel.checkpoint()
             return
+        done = self._busy_with_fuel[module.sha256] = trio.Event()
+        try:
+            await self._compile_with_fuel(module)
+        finally:
+            del self._busy_with_fuel[module.sha256]
+            done.set()
+
+    async def _compile_with_fuel(self, module: Module) -> None:
         engine = self._engines.get(mode_for(data_segment_bytes(module.source), fuel=True))
         compiled = await trio.to_thread.run_sync(
             self._compile, engine, module.source, module.sha256, module.name, limiter=self._limiter
@@ -158,9 +171,12 @@ class Modules:
     def _keep(self, module: Module) -> None:
         self._kept[module.sha256] = module
         self._by_id[module.id] = module.sha256
-        while len(self._kept) > MODULES_KEPT:
-            dropped, _ = self._kept.popitem(last=False)
-            self._by_id.pop(module_id(dropped), None)
+        if len(self._kept) > MODULES_KEPT:
+            # One that processes run is never dropped: they may spawn more of it.
+            unused = [sha256 for sha256, kept in self._kept.items() if not kept.native.in_use]
+            for sha256 in unused[: len(self._kept) - MODULES_KEPT]:
+                del self._kept[sha256]
+                self._by_id.pop(module_id(sha256), None)
 
     def _link(
         self, engine: Engine, compiled: wasmtime.Module, source: bytes, sha256: bytes, name: str
@@ -216,6 +232,11 @@ def data_segment_bytes(source: bytes) -> int:
             return size
         position += size
     return 0
+
+
+def _binary_and_hash(data: bytes, name: str) -> tuple[bytes, bytes]:
+    source = _binary(data, name)
+    return source, hashlib.sha256(source).digest()
 
 
 def _binary(data: bytes, name: str) -> bytes:

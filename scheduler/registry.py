@@ -18,6 +18,7 @@ import trio
 
 from luna.proto.errors import LunaError
 from luna.proto.ids import node_of
+from luna.proto.limits import MAX_ENTRY_BYTES, MAX_PARAMS
 from luna.scheduler.config import Param
 from luna.scheduler.requests import GuestTrap, Request
 
@@ -145,6 +146,8 @@ class Registry:
             if not request.config.can_spawn_processes:
                 raise GuestTrap("lunatic::process::get_or_spawn: this process may not spawn processes")
             config = request.lookup_config(config_id).within(request.config)
+            if not 0 <= function_size <= MAX_ENTRY_BYTES:
+                raise GuestTrap(f"{request.full_name}: a function name has at most {MAX_ENTRY_BYTES} bytes")
             function = request.read_text(function_at, function_size)
             params = read_params(request, params_at, params_size)
             # A bad pointer traps now and not when the child already runs.
@@ -165,6 +168,8 @@ class Registry:
 
 def read_params(request: Request, pointer: int, size: int) -> list[Param]:
     """Decode the guest's 17-byte parameter records. Raises GuestTrap when they are malformed."""
+    if not 0 <= size <= MAX_PARAMS * PARAM_RECORD.size:
+        raise GuestTrap(f"{request.full_name}: at most {MAX_PARAMS} parameters")
     if size % PARAM_RECORD.size != 0:
         raise GuestTrap(f"{request.full_name}: the parameters are not a whole number of 17-byte records")
     params = []

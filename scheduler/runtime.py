@@ -167,6 +167,8 @@ class Runtime:
 
         A missing entry is no error here: the child fails when it starts, as with `spawn`.
         """
+        if self._core.pressure:
+            raise RefusedError("this node is short of memory and takes no new processes now")
         return await self._spawn(
             module, entry, params, config, request.environment,
             False, request.pid, link_tag or None, False, False, request.native,
@@ -235,6 +237,7 @@ class Runtime:
             raise ClosedError("the runtime is stopping")
         if "\0" in entry:
             raise InvalidError("the name of an entry function cannot contain a zero byte")
+        config.check_texts()
         token = self._next_token
         self._next_token += 1
         pid, native_output = self._core.spawn(
@@ -303,7 +306,7 @@ class Runtime:
         """
         followed = self._followed.pop(pid, None) if follow else None
         if followed is not None:
-            return LogReader(followed, self._readers.setdefault(pid, set()))
+            return LogReader(followed, self._readers, pid)
         output = self._outputs.get(pid)
         if output is None and pid in self._ended:
             output = self._ended[pid].output
@@ -311,7 +314,7 @@ class Runtime:
             output = self._core.output_of(pid)
         if output is None:
             raise NotFoundError(f"there is no process {pid}, or it ended long ago")
-        return LogReader(output.follow() if follow else output, self._readers.setdefault(pid, set()))
+        return LogReader(output.follow() if follow else output, self._readers, pid)
 
     def forget_follower(self, pid: int) -> None:
         """Nobody will follow a process spawned with `follow`: it need not wait for a reader."""
@@ -352,7 +355,10 @@ class Runtime:
                         self._dispatch(nursery, event)
         finally:
             self._nursery = None
-            self._core.stop()
+            if not self._core.stop():
+                _log.error(
+                    "a guest is in a blocking system call; its thread is left to the end of this OS process"
+                )
             births, self._births = self._births, {}
             for born in births.values():
                 born(ClosedError("the runtime is stopping"))
@@ -395,7 +401,6 @@ class Runtime:
             waiting.done.set()
         while len(self._ended) > DEAD_LOGS_KEPT:
             forgotten, _ = self._ended.popitem(last=False)
-            self._readers.pop(forgotten, None)
             self._followed.pop(forgotten, None)
 
     async def _serve(self, native: NativeRequest, scope: trio.CancelScope) -> None:
@@ -408,9 +413,9 @@ class Runtime:
                 result = await handler(Request(native, self._modules.find))
                 native.complete(0 if result is None else result)
             except GuestTrap as trap:
-                native.trap(str(trap).encode())
+                native.trap(str(trap).encode(errors="replace"))
             except LunaError as error:
-                native.trap(f"{row.full_name}: {error.message}".encode())
+                native.trap(f"{row.full_name}: {error.message}".encode(errors="replace"))
             except ProcessGoneError:
                 pass
             except Exception:
