@@ -57,14 +57,16 @@ class Limit:
     text: str
 
 
-def format_value(value: float, text: str) -> str:
-    """The value as people say it; its unit is the first word of the text."""
-    unit = re.split(r"[^a-z]", text, maxsplit=1)[0]
+def format_value(value: float, text: str, name: str = "") -> str:
+    """The value as people say it; its unit is the first word of the text, unless the name says bytes."""
+    unit = "bytes" if "BYTES" in name else re.split(r"[^a-z]", text, maxsplit=1)[0]
     if unit == "bytes" and isinstance(value, int):
         for size, name in ((2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB")):
             if value >= size and value % size == 0:
                 return f"{value // size} {name}"
     if unit == "nanoseconds":
+        if value >= 1e9:
+            return f"{value / 1e9:g} s"
         return f"{value / 1e6:g} ms" if value >= 1e6 else f"{value / 1e3:g} us"
     if unit == "seconds":
         return f"{value:g} s"
@@ -144,7 +146,7 @@ def table(limits: list[Limit]) -> list[str]:
     return [
         "| limit | value | unit and reason |",
         "|---|---|---|",
-        *(f"| `{row.name}` | {format_value(row.value, row.text)} | {row.text} |" for row in limits),
+        *(f"| `{row.name}` | {format_value(row.value, row.text, row.name)} | {row.text} |" for row in limits),
     ]
 
 
