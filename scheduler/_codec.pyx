@@ -196,7 +196,7 @@ cdef int decode_body(Wire* wire) noexcept nogil:
                 return 0
             wire.data = bytes
             wire.size = number
-        elif field <= 4 or (field == 5 and kind == 2):
+        elif kind != 3 and kind != 5 and kind != 6 and kind != 8 and (field <= 4 or (field == 5 and kind == 2)):
             if wire_type != VARINT:
                 return 0
             if (field == 4 and kind <= 2) or (field == 3 and kind == 4):

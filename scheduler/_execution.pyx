@@ -79,21 +79,25 @@ cdef void end_with_text(Process* process, wasm_byte_vec_t* message) noexcept nog
     free(text)
 
 
-cdef void end_with_error(Process* process, wasmtime_error_t* error) noexcept nogil:
-    """Note how the process failed, or exited; consumes the error."""
-    cdef wasm_byte_vec_t message
-    cdef int status = 0
+cdef void end_with_status(Process* process, int status) noexcept nogil:
+    """Note that the process called proc_exit. A shell sees 8 bits of its code."""
     cdef char text[64]
-    if wasmtime_error_exit_status(error, &status):
-        if status == 0:
-            end(process, EXIT_NORMAL, 0, b"exited with code 0")
-        else:
-            snprintf(text, sizeof(text), b"exited with code %d", status)
-            end(process, EXIT_FAILURE, status, text)
-    else:
-        wasmtime_error_message(error, &message)
-        end_with_text(process, &message)
-        wasm_byte_vec_delete(&message)
+    cdef int code = status & 0xFF
+    if status == 0:
+        end(process, EXIT_NORMAL, 0, b"exited with code 0")
+        return
+    if code == 0:
+        code = 1  # a failure must not look like success
+    snprintf(text, sizeof(text), b"exited with code %d", status)
+    end(process, EXIT_FAILURE, code, text)
+
+
+cdef void end_with_error(Process* process, wasmtime_error_t* error) noexcept nogil:
+    """Note how the process failed; consumes the error."""
+    cdef wasm_byte_vec_t message
+    wasmtime_error_message(error, &message)
+    end_with_text(process, &message)
+    wasm_byte_vec_delete(&message)
     wasmtime_error_delete(error)
 
 
@@ -127,6 +131,8 @@ cdef void take_failure(Process* process) noexcept nogil:
     cdef wasmtime_error_t* error = process.error
     process.trap = NULL
     process.error = NULL
+    if process.exiting:
+        end_with_status(process, process.exit_status)
     if trap != NULL:
         end_with_trap(process, trap)
     if error != NULL:

@@ -1,4 +1,4 @@
-"""Host functions of `lunatic::{error, timer, version, trap}` and two of WASI's.
+"""Host functions of `lunatic::{error, timer, version, trap}` and three of WASI's.
 
 `trap::catch` calls back into the guest: the inner call has a fiber of its own,
 polled from the continuation of the outer one.
@@ -185,7 +185,8 @@ cdef wbool resume_catch(void* env) noexcept nogil:
     cdef CatchFrame* frame = <CatchFrame*>env
     if not wasmtime_call_future_poll(frame.future):
         return False
-    # A trap inside is an answer, 0, not the end of the process.
+    # A trap inside is an answer, 0, not the end of the process; so is proc_exit.
+    frame.process.exiting = 0
     if frame.trap == NULL and frame.error == NULL:
         frame.results_out[0].of.i32 = frame.result[0].of.i32
     else:
@@ -229,7 +230,7 @@ cdef void catch_trap(void* env, wasmtime_caller_t* caller, const wasmtime_val_t*
     continuation.finalizer = finish_catch
 
 
-# -- WASI calls that wait ------------------------------------------------------------------------
+# -- WASI calls that wasmtime's own would not do as we need ------------------------------------------------------------------------
 
 cdef enum:
     SUBSCRIPTION_BYTES = 48
@@ -244,6 +245,14 @@ cdef extern from "<time.h>" nogil:
         long tv_nsec
     int clock_gettime(int, timespec*)
     int CLOCK_REALTIME
+
+
+cdef wasm_trap_t* proc_exit(void* env, wasmtime_caller_t* caller, wasmtime_val_raw_t* args, size_t count) noexcept nogil:
+    # wasmtime's takes codes below 126 only.
+    cdef Process* process = caller_process(caller)
+    process.exiting = 1
+    process.exit_status = args[0].i32
+    return trap(b"exit")
 
 
 cdef void sched_yield(void* env, wasmtime_caller_t* caller, const wasmtime_val_t* args, size_t nargs, wasmtime_val_t* results, size_t nresults, wasm_trap_t** trap_out, wasmtime_async_continuation_t* continuation) noexcept nogil:
@@ -356,6 +365,7 @@ def functions():
         ("lunatic::version", "minor"): (<size_t>version_minor, False),
         ("lunatic::version", "patch"): (<size_t>version_patch, False),
         ("lunatic::trap", "catch"): (<size_t>catch_trap, True),
+        ("wasi_snapshot_preview1", "proc_exit"): (<size_t>proc_exit, False),
         ("wasi_snapshot_preview1", "poll_oneoff"): (<size_t>poll_oneoff, True),
         ("wasi_snapshot_preview1", "sched_yield"): (<size_t>sched_yield, True),
     }

@@ -1,7 +1,7 @@
 """Rows of `wasi_snapshot_preview1`. All return an errno, 0 for success; none traps by itself.
 
-wasmtime answers them, but for the two that would stall a scheduler thread: a sleeping or
-yielding process is parked by the native core instead.
+wasmtime answers them, but for three: a sleeping or yielding process is parked by the native
+core, not to stall a scheduler thread, and `proc_exit` takes all codes, not only those below 126.
 """
 
 from __future__ import annotations
@@ -94,7 +94,12 @@ ROWS: Final[tuple[HostCall, ...]] = (
         suspends=True,
         where=Where.NATIVE,
     ),
-    _wasi("proc_exit", "code:i32", "Ends the process; code 0 is a normal end, any other a failure."),
+    _wasi(
+        "proc_exit",
+        "code:i32",
+        "Ends the process; code 0 is a normal end, any other a failure.",
+        where=Where.NATIVE,
+    ),
     _wasi("proc_raise", "signal:i32 -> i32", "Raises a signal."),
     _wasi("random_get", "buffer:out buffer_len:len -> i32", "Writes random bytes."),
     _wasi("sched_yield", "-> i32", "Lets other processes run.", suspends=True, where=Where.NATIVE),

@@ -276,6 +276,8 @@ cdef struct Process:
     int exit_kind              # -1: alive
     int exit_code
     char* exit_text
+    int exiting                # proc_exit was called with `exit_status`; it unwinds as a trap
+    int exit_status
     int64_t newborn            # child to be started when this one next lets go
     int blocked_node           # peer whose queue it overfilled
     int blocked_output         # its followers lag behind

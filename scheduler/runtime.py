@@ -40,6 +40,8 @@ __all__ = ["Runtime", "open_runtime"]
 MAX_PROCESSES: Final = 1_100_000
 """processes of one node: a million, and some for the node's own work."""
 DEFAULT_ENVIRONMENT: Final = 1
+ANY_ENVIRONMENT: Final = 0xFFFF_FFFF_FFFF_FFFF
+"""what the core takes for "whichever": no process may live there, it would see all others."""
 
 Born = Callable[[LunaError | None], None]
 """Told once how a birth went; must not raise."""
@@ -237,6 +239,8 @@ class Runtime:
             raise ClosedError("the runtime is stopping")
         if "\0" in entry:
             raise InvalidError("the name of an entry function cannot contain a zero byte")
+        if not 0 <= environment < ANY_ENVIRONMENT:
+            raise InvalidError(f"{environment} is no environment")
         config.check_texts()
         token = self._next_token
         self._next_token += 1
