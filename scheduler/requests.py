@@ -24,6 +24,10 @@ OWN: Final = -1
 """id a guest passes for its own module or config."""
 
 
+_FLOATS: Final = {row.index: row.params for row in HOST_CALLS if "f" in row.params}
+"""Parameter letters of the few host calls that take floats."""
+
+
 class GuestTrap(Exception):  # noqa: N818: it ends the guest, it is no error of ours
     """Raised by a handler to trap its caller with a text."""
 
@@ -38,9 +42,9 @@ class Request:
         self._row = HOST_CALLS[native.row]
         self.pid: Final[int] = native.pid
         self.environment: Final[int] = native.environment
-        self.args: Final[tuple[int | float, ...]] = tuple(
-            struct.unpack("<d", struct.pack("<q", raw))[0] if letter == "f" else raw
-            for letter, raw in zip(self._row.params, native.arguments, strict=True)
+        floats = _FLOATS.get(native.row)
+        self.args: Final[tuple[int | float, ...]] = (
+            native.arguments if floats is None else _with_floats(native.arguments, floats)
         )
         """i32 and i64 as signed integers, f64 as floats."""
 
@@ -129,6 +133,13 @@ class Request:
         return GuestTrap(
             f"{self.full_name}: a pointer or length lies outside the guest's memory, or it exports none"
         )
+
+
+def _with_floats(raw: tuple[int, ...], letters: str) -> tuple[int | float, ...]:
+    return tuple(
+        struct.unpack("<d", struct.pack("<q", value))[0] if letter == "f" else value
+        for letter, value in zip(letters, raw, strict=True)
+    )
 
 
 Handler = Callable[[Request], Awaitable[int | None]]
