@@ -28,7 +28,7 @@ _FLOATS: Final = {row.index: row.params for row in HOST_CALLS if "f" in row.para
 """Parameter letters of the few host calls that take floats."""
 
 
-class GuestTrap(Exception):  # noqa: N818
+class GuestTrap(Exception):
     """Raised by a handler to trap its caller with a text."""
 
 
