@@ -111,7 +111,7 @@ class RemoteSpawn:
         own = request.config
         if not own.can_spawn_processes:
             raise GuestTrap("this process may not spawn processes")
-        config = own if config_id == OWN_CONFIG else request.lookup_config(config_id)
+        config = own if config_id == OWN_CONFIG else request.lookup_config(config_id).within(own)
         entry = request.read_text(entry_at, entry_len)
         try:
             check_entry(entry)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -12,6 +13,7 @@ import trio.testing
 
 from luna.cluster.members import Member, NodeInfo
 from luna.node import remote_spawn
+from luna.node.convert import config_from_proto
 from luna.node.library import Library
 from luna.node.modules import ModuleStore
 from luna.node.remote_spawn import MAX_PENDING_SPAWNS, RemoteSpawn, SpawnTimeoutError
@@ -19,6 +21,7 @@ from luna.node.status import LimitError
 from luna.proto import node_pb2
 from luna.proto.errors import BrokenError, InvalidError, LunaError, NotFoundError
 from luna.proto.ids import make_pid
+from luna.scheduler.config import ProcessConfig
 from luna.scheduler.runtime import Runtime, open_runtime
 
 OWN, PEER = 5, 7
@@ -274,3 +277,42 @@ async def test_more_spawns_than_the_bound_are_refused_and_answered(rig: Rig) -> 
     refused = [reply for reply in replies if reply.failure == node_pb2.LIMIT]
     assert [reply.reference for reply in refused] == list(range(MAX_PENDING_SPAWNS, MAX_PENDING_SPAWNS + 3))
     assert {reply.reference for reply in replies} == set(range(MAX_PENDING_SPAWNS + 3))
+
+
+CHILD_OF_A_CONFIG = f"""(module
+    (import "lunatic::process" "create_config" (func $create (result i64)))
+    (import "lunatic::process" "config_set_max_memory" (func $max_memory (param i64 i64)))
+    (import "lunatic::process" "config_set_max_fuel" (func $max_fuel (param i64 i64)))
+    (import "lunatic::process" "config_set_can_compile_modules" (func $can_compile (param i64 i32)))
+    (import "lunatic::process" "config_set_can_spawn_processes" (func $can_spawn (param i64 i32)))
+    (import "lunatic::distributed" "module_id" (func $module (result i64)))
+    (import "lunatic::distributed" "spawn"
+        (func $spawn (param i64 i64 i64 i32 i32 i32 i32 i32) (result i32)))
+    (memory (export "memory") 1)
+    (data (i32.const 0) "_start")
+    (func (export "_start") (local $config i64)
+        (local.set $config (call $create))
+        (call $max_memory (local.get $config) (i64.const 0xffffffff))
+        (call $max_fuel (local.get $config) (i64.const 0))
+        (call $can_compile (local.get $config) (i32.const 1))
+        (call $can_spawn (local.get $config) (i32.const 1))
+        (drop (call $spawn (i64.const {PEER}) (local.get $config) (call $module)
+            (i32.const 0) (i32.const 6) (i32.const 64) (i32.const 0) (i32.const 128)))))
+"""
+
+
+async def test_a_guest_s_child_on_another_node_gets_no_more_than_its_parent_has(rig: Rig) -> None:
+    rig.spawns.register()
+    module = await rig.runtime.load_module(CHILD_OF_A_CONFIG.encode(), "parent.wat")
+    parent = ProcessConfig(
+        max_memory_bytes=2**20,
+        max_fuel=7,
+        can_compile_modules=False,
+        can_create_configs=True,
+        can_spawn_processes=True,
+    )
+    await rig.runtime.spawn(module, config=parent)
+    with trio.fail_after(10):
+        while not (sent := rig.sent()):
+            await trio.sleep(0.002)
+    assert config_from_proto(sent[0].spawn.config) == replace(parent, can_create_configs=False)
