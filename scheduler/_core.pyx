@@ -433,17 +433,19 @@ cdef class Core:
         cdef Runtime* runtime = self.runtime
         cdef int started = 0
         cdef int failed = 0
+        cdef bint has_clock
         cdef sigset_t mask
         with nogil:
             luna_mask_signals(&mask)
             failed = pthread_create(&runtime.clock_thread, NULL, run_clock, runtime)
+            has_clock = not failed
             while not failed and started < runtime.worker_count:
                 failed = pthread_create(&runtime.workers[started].thread, NULL, run_worker, &runtime.workers[started])
                 started += not failed
             luna_restore_signals(&mask)
         if failed:
             runtime.worker_count = started
-            self.running = started > 0
+            self.running = has_clock
             self.stop()
             raise OSError(failed, "the system gives no more threads")
         self.running = True
@@ -459,20 +461,23 @@ cdef class Core:
         cdef Runtime* runtime = self.runtime
         cdef int index
         cdef int stuck = 0
+        cdef int64_t deadline
         if not self.running:
             return True
         self.running = False
         with nogil:
             luna_store(&runtime.stopping, 1)
             wake_everybody(runtime)
+            deadline = luna_now_ns() + STOP_PATIENCE_NS
             for index in range(runtime.worker_count):
-                stuck |= luna_join(runtime.workers[index].thread, STOP_PATIENCE_NS)
+                stuck |= luna_join(runtime.workers[index].thread, max(deadline - luna_now_ns(), <int64_t>0))
+            # Always: it ticks engines, and Python may free those as soon as this returns.
+            pthread_mutex_lock(&runtime.clock_lock)
+            luna_store(&runtime.clock_ends, 1)
+            pthread_cond_signal(&runtime.clock_cond)
+            pthread_mutex_unlock(&runtime.clock_lock)
+            pthread_join(runtime.clock_thread, NULL)
             if not stuck:
-                pthread_mutex_lock(&runtime.clock_lock)
-                luna_store(&runtime.clock_ends, 1)
-                pthread_cond_signal(&runtime.clock_cond)
-                pthread_mutex_unlock(&runtime.clock_lock)
-                pthread_join(runtime.clock_thread, NULL)
                 self.destroy_processes()
                 empty_clock(runtime)
                 close_events(runtime)
@@ -767,7 +772,7 @@ cdef class Core:
         cdef const uint8_t* data = <const uint8_t*>PyBytes_AS_STRING(frame)
         cdef size_t size = len(frame)
         cdef int good
-        if peer == NULL or peer.down:
+        if peer == NULL:
             return []
         with nogil:
             good = deliver_frame(self.runtime, peer, data, size, &extents)
