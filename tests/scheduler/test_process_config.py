@@ -89,6 +89,49 @@ async def test_a_bad_text_for_a_config_traps(lab: Lab, call: str, text: str) -> 
     assert text in await lab.traps(f"{START} (drop (process.create_config)) {call})")
 
 
+FILL = """
+    (func $fill (param $config i64)
+      (wasi.config_add_command_line_argument (local.get $config) 0:i32 60000:i32))
+    (func $full (result i64) (local $config i64) (local $n i32)
+      (local.set $config (process.create_config))
+      (loop $again
+        (call $fill (local.get $config))
+        (br_if $again (i32.lt_u (local.tee $n (i32.add (local.get $n) 1:i32)) 34:i32)))
+      (local.get $config))"""
+TEXTS = {
+    "bytes of arguments": "(call $fill 0:i64)",
+    "empty arguments": "(wasi.config_add_command_line_argument 0:i64 0:i32 0:i32)",
+    "bytes of variables": "(wasi.config_add_environment_variable 0:i64 0:i32 30000:i32 0:i32 30000:i32)",
+    "empty variables": "(wasi.config_add_environment_variable 0:i64 0:i32 0:i32 0:i32 0:i32)",
+    "directories": '(wasi.config_preopen_dir 0:i64 @".")',
+    "full configs": "(drop (call $full))",
+}
+
+
+@pytest.mark.parametrize("add", TEXTS.values(), ids=TEXTS.keys())
+async def test_what_configs_hold_is_bounded(lab: Lab, tmp_path: Path, add: str) -> None:
+    """A guest of one page must not fill the node's memory with texts."""
+    reason = await lab.traps(
+        f"""{FILL} {START} (local $n i32)
+          (memory.fill 0:i32 65:i32 65536:i32)
+          (i32.store8 4096:i32 46:i32)
+          (drop (process.create_config))
+          (loop $again
+            {add}
+            (br_if $again (i32.lt_u (local.tee $n (i32.add (local.get $n) 1:i32)) 10000:i32))))""",
+        config=ProcessConfig.program(preopens=[(".", str(tmp_path))]),
+    )
+    assert "a config holds at most 4096 entries and 2 MiB" in reason
+
+
+async def test_a_dropped_config_gives_its_room_back(lab: Lab) -> None:
+    await lab.passes(f"""{FILL} {START} (local $n i32)
+        (memory.fill 0:i32 65:i32 60000:i32)
+        (loop $again
+          (process.drop_config (call $full))
+          (br_if $again (i32.lt_u (local.tee $n (i32.add (local.get $n) 1:i32)) 200:i32))))""")
+
+
 RIGHTS = """
     (func $config (result i64) (local $config i64)
       (local.set $config (process.create_config))

@@ -207,3 +207,28 @@ async def test_a_flooded_mailbox_does_not_slow_request_and_reply(lab: Lab) -> No
             (func (export "echo") (loop $again (call $send 1:i64 5:i64 (call $receive)) (br $again)))""")
     for process in lab.runtime.processes():
         lab.runtime.kill(process.pid)
+
+
+async def test_many_tags_are_looked_for_in_many_messages_in_little_time(lab: Lab) -> None:
+    """With each tag compared to each message this would take a minute."""
+    await lab.passes(f"""
+        (memory (export "memory") 16)
+        {START} (local $n i32)
+          (memory.fill 65536:i32 255:i32 524288:i32)
+          (i64.store 589816:i32 9223372036854775807:i64)
+          (i64.store 65536:i32 7:i64)
+          (loop $again
+            (call $send {SELF} 1:i64 0:i64)
+            (br_if $again (i32.lt_u (local.tee $n (i32.add (local.get $n) 1:i32)) 50000:i32)))
+          (local.set $n 0:i32)
+          (loop $again
+            (is32 (message.receive 65536:i32 65536:i32 0:i64) 9027:i32)
+            (br_if $again (i32.lt_u (local.tee $n (i32.add (local.get $n) 1:i32)) 20:i32)))
+          ;; The guest's own array is as it was, and each of its tags is found.
+          (is64 (i64.load 65536:i32) 7:i64)
+          (is64 (i64.load 65544:i32) -1:i64)
+          {send_self((7, 70), (-1, 10), (9223372036854775807, 90))}
+          (is32 (message.receive 65536:i32 65536:i32 0:i64) 0:i32) (is64 (call $read) 70:i64)
+          (is32 (message.receive 65536:i32 65536:i32 0:i64) 0:i32) (is64 (call $read) 10:i64)
+          (is32 (message.receive 65536:i32 65536:i32 0:i64) 0:i32) (is64 (call $read) 90:i64)
+          (is64 (call $receive) 0:i64))""")

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 import trio
 
+from luna.proto import node_pb2
 from luna.proto.errors import InvalidError, StaleError
 from luna.scheduler import ExitKind, _core
 
@@ -136,6 +139,29 @@ async def test_what_cannot_travel_traps_the_sender(pump: Pump, calls: str, text:
         (memory (export "memory") 801)
         {START} {calls} (drop ({send} {pid(B, 1)}:i64 {delay})))""")
     assert ("only plain data" if delay else text) in reason
+
+
+@pytest.mark.parametrize(
+    "send",
+    [
+        "(drop (message.send (call $read)))",
+        f"(drop (distributed.send {A}:i64 (call $read)))",
+        "(drop (timer.send_after (call $read) 0:i64))",
+    ],
+    ids=["send", "distributed send", "timer"],
+)
+async def test_a_message_sent_on_is_from_who_sends_it_on(pump: Pump, send: str) -> None:
+    """A node takes no signal in another's name, so it would not even get back."""
+    echo = await pump.b.spawn(
+        f"{START} (loop $again (is32 (call $receive_any -1:i64) 0:i32) {send} (br $again)))"
+    )
+    await pump.a.passes(f"""
+        {START}
+          (call $send {echo}:i64 7:i64 (process.process_id))
+          (is32 (call $receive_tag 7:i64 10000:i64) 0:i32)
+          (message.seek_data 0:i64)
+          (is64 (call $read) (process.process_id)))""")
+    assert pump.b.runtime.exists(echo)
 
 
 # -- links -------------------------------------------------------------------------------------
@@ -352,6 +378,61 @@ async def test_what_was_delivered_comes_before_the_node_down(pump: Pump) -> None
     assert status.kind is ExitKind.NORMAL, status
 
 
+IN_A_FRAME = 10
+
+
+async def test_nothing_arrives_after_the_end_of_its_node_and_frames_arrive_whole(lab: Lab) -> None:
+    """One thread delivers frames while another declares their node down."""
+    peers = lab.runtime.peers
+    peers.add_peer(B)
+    module = await lab.load(f"""
+        {START} (local $n i64)
+          {SURVIVE}
+          (process.link 1:i64 (call $receive))
+          (report 0:i64)
+          (loop $again
+            (if (i32.eqz (call $receive_any -1:i64))
+              (then (local.set $n (i64.add (local.get $n) 1:i64)) (br $again))))
+          (is64 (message.get_tag) 1:i64)
+          (is32 (call $receive_any -1:i64) 0:i32)
+          (is64 (message.get_tag) 99:i64)  ;; of another node, sent after all
+          (report (local.get $n)))""")
+    for node in range(1, 101):
+        process = await lab.spawn(module)
+        peers.add_peer(node)
+        peers.deliver(B, _messages(pid(B, 1), process, 0, value=pid(node, 1)))
+        await wait_for(lambda: lab.reports == [0])
+        frame = _messages(pid(node, 1), process, *(2,) * IN_A_FRAME)
+        begin = threading.Barrier(2)
+        first = threading.Event()
+
+        def deliver(
+            node: int = node,
+            frame: bytes = frame,
+            begin: threading.Barrier = begin,
+            first: threading.Event = first,
+        ) -> None:
+            begin.wait(10)
+            for _ in range(200):
+                peers.deliver(node, frame)
+                first.set()
+
+        def end(node: int = node, begin: threading.Barrier = begin, first: threading.Event = first) -> None:
+            begin.wait(10)
+            first.wait(10)
+            peers.remove_peer(node)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(trio.to_thread.run_sync, deliver)
+            nursery.start_soon(trio.to_thread.run_sync, end)
+        peers.deliver(B, _messages(pid(B, 1), process, 99))
+        status = await lab.wait_exit(process)
+        assert status.kind is ExitKind.NORMAL, status
+        assert lab.reports[1] >= IN_A_FRAME
+        assert lab.reports[1] % IN_A_FRAME == 0
+        lab.reports.clear()
+
+
 async def test_a_node_down_answers_exists(pump: Pump) -> None:
     pump.hold()
     asker = await pump.a.spawn(f"{START} (report 1:i64) (is32 (process.exists {pid(B, 1)}:i64) 0:i32))")
@@ -414,10 +495,72 @@ async def test_a_signal_for_another_node_is_refused(pump: Pump, target: int) -> 
 
 
 def _frame(kill: tuple[int, int]) -> bytes:
-    from luna.proto import node_pb2
+    return _frame_of(
+        node_pb2.Envelope(kill=node_pb2.Kill(**{"from": kill[0], "to": kill[1], "environment": 1}))
+    )
 
-    envelope = node_pb2.Envelope(kill=node_pb2.Kill(**{"from": kill[0], "to": kill[1], "environment": 1}))
-    return node_pb2.Frame(envelopes=[envelope]).SerializeToString()
+
+def _messages(sender: int, target: int, *tags: int, value: int = 0) -> bytes:
+    """A frame of messages of 8 bytes, one for each tag."""
+    message = node_pb2.Message(
+        **{"from": sender, "to": target}, environment=1, data=value.to_bytes(8, "little")
+    )
+    envelopes = [node_pb2.Envelope(message=message) for _ in tags]
+    for envelope, tag in zip(envelopes, tags, strict=True):
+        envelope.message.tag = tag
+    return _frame_of(*envelopes)
+
+
+def _frame_of(*envelopes: node_pb2.Envelope) -> bytes:
+    return node_pb2.Frame(envelopes=envelopes).SerializeToString()
+
+
+# -- answers that nobody asked for ---------------------------------------------------------------------
+
+
+def _exists_reply(sender: int, target: int, reference: int, alive: bool) -> bytes:
+    reply = node_pb2.ExistsReply(**{"from": sender, "to": target}, reference=reference, alive=alive)
+    return _frame_of(node_pb2.Envelope(exists_reply=reply))
+
+
+async def test_an_answer_to_exists_answers_no_other_call(lab: Lab) -> None:
+    lab.runtime.peers.add_peer(B)
+    caller = await lab.spawn(f"{START} (gate) (report 1:i64))")
+    await wait_for(lambda: lab.at_gate == 1)
+    for reference in range(16):
+        lab.runtime.peers.deliver(B, _exists_reply(pid(B, 1), caller, reference, True))
+    lab.runtime.peers.deliver(B, _messages(pid(B, 1), caller, 1))
+    # The message came last: with it in the mailbox, all answers were looked at.
+    await wait_for(lambda: [process.messages for process in lab.runtime.processes()] == [1])
+    assert (lab.at_gate, lab.reports) == (1, [])
+    lab.gate.set()
+    await lab.wait_exit(caller)
+    assert lab.reports == [1]
+
+
+async def test_only_the_node_that_was_asked_answers_exists(lab: Lab) -> None:
+    other = 5
+    lab.runtime.peers.add_peer(B)
+    lab.runtime.peers.add_peer(other)
+    asker = await lab.spawn(
+        f"{START} (report (i64.extend_i32_u (process.exists {pid(B, 1)}:i64))) (call $park))"
+    )
+    frames: list[bytes] = []
+
+    def asked() -> bool:
+        frames.extend(filter(None, [lab.runtime.peers.take_frame(B, 1000)]))
+        return bool(frames)
+
+    await wait_for(asked)
+    (question,) = node_pb2.Frame.FromString(frames[0]).envelopes
+    reference = question.exists.reference
+    lab.runtime.peers.deliver(other, _exists_reply(pid(other, 1), asker, reference, True))
+    lab.runtime.peers.deliver(B, _exists_reply(pid(B, 1), asker, reference + 1, True))
+    lab.runtime.peers.deliver(B, _messages(pid(B, 1), asker, 1))
+    await wait_for(lambda: [process.messages for process in lab.runtime.processes()] == [1])
+    assert lab.reports == []
+    lab.runtime.peers.deliver(B, _exists_reply(pid(B, 1), asker, reference, False))
+    await wait_for(lambda: lab.reports == [0])
 
 
 # -- backpressure -----------------------------------------------------------------------------------------
@@ -466,6 +609,18 @@ async def test_a_full_queue_suspends_the_sender_until_there_is_room(pump: Pump, 
     assert (await pump.a.wait_exit(sender)).kind is ExitKind.NORMAL
     status = await pump.b.wait_exit(target)
     assert status.kind is ExitKind.NORMAL, status
+
+
+async def test_a_full_queue_suspends_who_sends_by_timers(pump: Pump) -> None:
+    pump.hold()
+    flood = FLOOD.replace("TARGET:i64", f"{pid(B, 1)}:i64 0:i64").replace("BETWEEN", "")
+    sender = await pump.a.spawn(flood.replace("message.send", "timer.send_after"))
+    await wait_for(lambda: pump.a.runtime.peers.statistics(B).queued_bytes > HIGH_WATER)
+    await wait_for(lambda: [process.state for process in pump.a.runtime.processes()] == ["waiting"])
+    assert pump.a.reports == []
+    pump.release()
+    assert (await pump.a.wait_exit(sender)).kind is ExitKind.NORMAL
+    await wait_for(lambda: pump.b.runtime.peers.statistics(A).envelopes_in == 1000)
 
 
 async def test_a_suspended_sender_goes_on_when_the_node_is_down(pump: Pump) -> None:

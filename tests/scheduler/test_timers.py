@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+import pytest
 import trio
 
 from .lab import Lab, wait_for
@@ -103,6 +104,88 @@ async def test_unfired_timers_are_freed_with_the_runtime(lab: Lab) -> None:
           (local.set $n (i64.add (local.get $n) 1:i64))
           (br_if $again (i64.lt_u (local.get $n) 100:i64))))""")
     assert lab.runtime.counters()["timers"] == 100
+
+
+BIG = """
+    (memory (export "memory") 17)
+    (func $big
+      (message.create_data 0:i64 0:i64)
+      (drop (message.write_data 0:i32 1048576:i32)))"""
+TIMES_400 = "(br_if $again (i32.lt_u (local.tee $n (i32.add (local.get $n) 1:i32)) 400:i32))"
+
+
+async def test_what_timers_hold_is_bounded(lab: Lab) -> None:
+    """400 messages of 1 MiB would be more than is kept for one process."""
+    reason = await lab.traps(f"""{BIG} {START} (local $n i32)
+        (loop $again (call $big) (drop (timer.send_after {SELF} 10000000:i64)) {TIMES_400}))""")
+    assert "the messages of this process's timers are too large together" in reason
+    assert 100 < lab.runtime.counters()["timers"] < 400
+
+
+async def test_cancelled_timers_give_their_room_back(lab: Lab) -> None:
+    await lab.passes(f"""{BIG} {START} (local $n i32)
+        (loop $again
+          (call $big)
+          (is32 (timer.cancel_timer (timer.send_after {SELF} 10000000:i64)) 1:i32)
+          {TIMES_400}))""")
+    assert lab.runtime.counters()["timers"] == 0
+
+
+async def test_fired_timers_give_their_room_back(lab: Lab) -> None:
+    await lab.passes(f"""{BIG} {START} (local $n i32)
+        (loop $again
+          (call $big)
+          (drop (timer.send_after {SELF} 0:i64))
+          (is32 (call $receive_any 10000:i64) 0:i32)
+          {TIMES_400}))""")
+
+
+async def test_setting_a_timer_costs_the_same_however_many_there_are(lab: Lab) -> None:
+    """With a look at all of them for each one, this would take minutes."""
+    await lab.passes(f"""{START} (local $n i64)
+        (loop $again
+          (message.create_data 0:i64 0:i64)
+          (is64 (timer.send_after {SELF} 100000000:i64) (local.get $n))
+          (br_if $again (i64.lt_u (local.tee $n (i64.add (local.get $n) 1:i64)) 200000:i64))))""")
+    assert lab.runtime.counters()["timers"] == 200_000
+
+
+WAITS = {
+    "a sleep": "(process.sleep_ms 1:i64)",
+    "a receive": "(drop (call $receive_any 1:i64))",
+    "a reply": "(message.create_data 0:i64 0:i64)"
+    " (drop (message.send_receive_skip_search 999999:i64 5:i64 1:i64))",
+    "sleeps without end": "(loop $again (process.sleep_ms 1:i64) (br $again))",
+}
+ENDS = {"a kill": "(process.kill {})", "a message": "(call $send {} 0:i64 0:i64)"}
+
+
+@pytest.mark.parametrize("end", ENDS.values(), ids=ENDS.keys())
+@pytest.mark.parametrize("wait", WAITS.values(), ids=WAITS.keys())
+async def test_timers_that_fire_while_their_processes_end_touch_nobody(lab: Lab, wait: str, end: str) -> None:
+    """Thousands of processes get a kill or a message in the millisecond in which their time is up."""
+    await lab.passes(f"""
+        {START} (local $round i32) (local $at i32)
+          (loop $again
+            (local.set $at 10000:i32)
+            (loop $each
+              (i64.store (local.get $at) (call $spawn @"child"))
+              (br_if $each (i32.lt_u (local.tee $at (i32.add (local.get $at) 8:i32)) 10800:i32)))
+            (process.sleep_ms 1:i64)
+            (local.set $at 10000:i32)
+            (loop $each
+              {end.format("(i64.load (local.get $at))")}
+              (br_if $each (i32.lt_u (local.tee $at (i32.add (local.get $at) 8:i32)) 10800:i32)))
+            ;; Whoever the message did not end is killed, at its second wait or its last moment.
+            (local.set $at 10000:i32)
+            (loop $each
+              (process.kill (i64.load (local.get $at)))
+              (br_if $each (i32.lt_u (local.tee $at (i32.add (local.get $at) 8:i32)) 10800:i32)))
+            (br_if $again (i32.lt_u (local.tee $round (i32.add (local.get $round) 1:i32)) 20:i32))))
+        (func (export "child") {wait} {wait})""")
+    await wait_for(lambda: lab.runtime.statistics().processes == 0)
+    statistics = lab.runtime.statistics()
+    assert statistics.spawned == statistics.exited == 2001
 
 
 async def test_sleeping_takes_its_time_and_no_thread(lab: Lab) -> None:

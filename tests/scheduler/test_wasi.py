@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -10,7 +13,7 @@ import trio
 
 from luna.scheduler import ExitKind, ProcessConfig
 
-from .lab import Lab, open_lab, wait_for
+from .lab import PATIENCE_S, Lab, open_lab, wait_for
 
 START = '(func (export "_start")'
 # Prints bytes to a stream.
@@ -110,6 +113,40 @@ async def test_standard_input_of_a_buffered_program_is_empty(lab: Lab) -> None:
         (is32 (wasi.fd_read 0:i32 8:i32 1:i32 32:i32) 0:i32) (is32 (i32.load 32:i32) 0:i32))""")
 
 
+READS = """
+(module
+  (import "wasi_snapshot_preview1" "fd_read" (func $read (param i32 i32 i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+  (memory (export "memory") 1)
+  (data (i32.const 0) "\\10\\00\\00\\00\\06\\00\\00\\00")
+  (data (i32.const 16) "hello\\n")
+  (func (export "_start")
+    (drop (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8)))
+    (drop (call $read (i32.const 0) (i32.const 0) (i32.const 1) (i32.const 8)))))
+"""
+
+
+def test_a_program_that_reads_a_silent_pipe_can_be_interrupted(tmp_path: Path) -> None:
+    (tmp_path / "reads.wat").write_text(READS)
+    with subprocess.Popen(
+        [sys.executable, "-m", "luna.cli.luna", "run", "reads.wat"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=tmp_path,
+    ) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "hello\n"
+            process.send_signal(signal.SIGINT)
+            assert process.wait(PATIENCE_S) == 130
+        finally:
+            process.kill()
+        assert process.stderr is not None
+        assert "Traceback" not in process.stderr.read()
+
+
 async def test_clocks_and_random_numbers_work(lab: Lab) -> None:
     await lab.passes(f"""{START}
         (is32 (wasi.clock_time_get 0:i32 1:i64 0:i32) 0:i32) (report (i64.load 0:i32))
@@ -136,6 +173,18 @@ async def test_polling_a_clock_takes_its_time(lab: Lab, clock: int) -> None:
     begin = time.monotonic()
     await lab.passes(f"{POLL} {START} (call $poll {clock}:i32 30000000:i64 0:i32))")
     assert time.monotonic() - begin >= 0.03
+
+
+@pytest.mark.parametrize("clock", [0, 1])
+async def test_polling_until_a_time_to_come_waits_for_it(lab: Lab, clock: int) -> None:
+    begin = time.monotonic()
+    await lab.passes(f"""{POLL} {START} (local $until i64)
+        (drop (wasi.clock_time_get {clock}:i32 0:i64 304:i32))
+        (local.set $until (i64.add (i64.load 304:i32) 50000000:i64))
+        (call $poll {clock}:i32 (local.get $until) 1:i32)
+        (drop (wasi.clock_time_get {clock}:i32 0:i64 304:i32))
+        (is32 (i64.ge_u (i64.load 304:i32) (local.get $until)) 1:i32))""")
+    assert 0.05 <= time.monotonic() - begin < PATIENCE_S / 2
 
 
 async def test_polling_until_a_time_of_the_past_returns(lab: Lab) -> None:
