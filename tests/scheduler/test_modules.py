@@ -11,10 +11,11 @@ import trio
 import wasmtime
 
 from luna.proto.errors import InvalidError
-from luna.scheduler import modules
+from luna.scheduler import ProcessConfig, modules
+from luna.scheduler.engine import Engine
 from luna.scheduler.modules import data_segment_bytes, module_id
 
-from .lab import Lab, open_lab
+from .lab import Lab, open_lab, wait_for
 from .wat import guest
 
 START = '(func (export "_start")'
@@ -185,9 +186,58 @@ async def test_the_least_used_modules_are_dropped(lab: Lab, monkeypatch: pytest.
     assert lab.runtime.find_module_by_id(one.id) is None
     assert lab.runtime.find_module(two.sha256) is two
     await lab.load(f"{START} (nop) (nop))")
-    # What runs goes on without the module being kept.
     assert [process.pid for process in lab.runtime.processes()] == [pid]
     await lab.passes(one)
+
+
+async def test_modules_that_processes_run_are_never_dropped(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process may spawn more of its own module, however many were loaded since it began."""
+    monkeypatch.setattr(modules, "MODULES_KEPT", 2)
+    source = f"""{START} (gate)
+        (report (i64.extend_i32_u
+          (process.get_or_spawn @"name" 0:i64 -1:i64 -1:i64 @"child" 0:i32 0:i32 0:i32 8:i32))))
+        (func (export "child"))"""
+    sha256 = (await lab.load(source)).sha256
+    pid = await lab.spawn(source)
+    for number in range(6):
+        await lab.load(f'{START}) (func (export "f{number}"))')
+    kept = lab.runtime.find_module(sha256)
+    assert kept is not None
+    assert lab.runtime.find_module_by_id(module_id(sha256)) is kept
+    del kept
+    lab.gate.set()
+    await lab.wait_exit(pid)
+    assert lab.reports == [0]
+    # What nobody runs any more goes with the next that is loaded.
+    await wait_for(lambda: lab.runtime.statistics().processes == 0)
+    for number in range(6):
+        await lab.load(f'{START} (nop)) (func (export "f{number}"))')
+    assert lab.runtime.find_module(sha256) is None
+
+
+async def test_code_with_a_compute_limit_is_compiled_once_for_all_who_want_it(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted = []
+    compile_ = modules.Modules._compile
+
+    def counting(self: modules.Modules, engine: Engine, *args: object) -> object:
+        if engine.mode.fuel:
+            counted.append(args)
+        return compile_(self, engine, *args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(modules.Modules, "_compile", counting)
+    module = await lab.load(f"{START})")
+
+    async def run() -> None:
+        await lab.passes(module, config=ProcessConfig.program(max_fuel=10))
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(100):
+            nursery.start_soon(run)
+    assert len(counted) == 1
 
 
 # -- the cache of compiled code -------------------------------------------------------------------

@@ -84,6 +84,52 @@ async def test_all_busy_loops_get_on() -> None:
                 await lab.wait_exit(pid)
 
 
+async def test_timers_are_served_while_a_process_makes_work_without_end() -> None:
+    """Children that sleep for a moment end about as fast as their parent makes them."""
+    async with open_lab(threads=1) as lab:
+        parent = await lab.spawn("""
+            (func (export "_start") (loop $again (drop (call $spawn @"child")) (br $again)))
+            (func (export "child") (process.sleep_ms 1:i64))""")
+        most = 0
+
+        def many_came() -> bool:
+            nonlocal most
+            statistics = lab.runtime.statistics()
+            most = max(most, statistics.processes)
+            return statistics.spawned >= 50_000
+
+        await wait_for(many_came)
+        assert most < 10_000
+        spawned = lab.runtime.statistics().spawned
+        assert lab.runtime.kill(parent)
+        assert (await lab.wait_exit(parent)).kind is ExitKind.KILLED
+        # The kill waited for a turn of its target, not for all that was runnable.
+        assert lab.runtime.statistics().spawned - spawned < 25_000
+        await wait_for(lambda: lab.runtime.statistics().processes == 0)
+
+
+async def test_a_pair_that_wakes_each_other_without_end_starves_nobody() -> None:
+    async with open_lab(threads=1) as lab:
+        await lab.spawn("""
+            (func $pair (local $a i64)
+              (local.set $a (call $spawn @"pong"))
+              (call $send (local.get $a) 0:i64 (call $spawn @"pong")))
+            (func (export "_start") (local $n i64) (local $waiting i64)
+              (call $pair) (call $pair) (call $pair)
+              (loop $again
+                (call $send (call $spawn @"other") 0:i64 0:i64)
+                (br_if $again (i64.lt_u (local.tee $n (i64.add (local.get $n) 1:i64)) 300:i64)))
+              (call $park))
+            (func (export "pong") (local $to i64)
+              (local.set $to (call $receive))
+              (loop $again
+                (call $send (local.get $to) 0:i64 (process.process_id))
+                (local.set $to (call $receive))
+                (br $again)))
+            (func (export "other") (drop (call $receive)) (process.sleep_ms 1:i64) (report 1:i64))""")
+        await wait_for(lambda: len(lab.reports) == 300)
+
+
 async def test_an_idle_runtime_uses_no_processor_time(lab: Lab) -> None:
     for _ in range(20):
         await lab.spawn(f"{START} (call $park))")

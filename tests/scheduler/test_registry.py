@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from luna.scheduler import ExitKind, ProcessConfig
+from luna.proto.limits import MAX_ENTRY_BYTES, MAX_PARAMS
+from luna.scheduler import ExitKind, ProcessConfig, pressure
 
-from .lab import Lab, wait_for
+from .lab import Lab, open_lab, wait_for
 from .wat import param
 
 START = '(func (export "_start")'
@@ -134,6 +135,18 @@ async def test_a_failed_get_or_spawn_is_code_1_and_registers_nothing(lab: Lab) -
         (is32 (call $get @"name") 1:i32))""")
 
 
+async def test_get_or_spawn_is_refused_while_memory_is_short(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pressure, "CHECK_S", 3600.0)  # only the test decides
+    async with open_lab(held=()) as lab:
+        lab.runtime._core.set_pressure(True)
+        source = f"""{GET_OR_SPAWN} {START}
+            (report (i64.extend_i32_u (call $get_or_spawn @"name" @"child")))) (func (export "child"))"""
+        await lab.passes(source)
+        lab.runtime._core.set_pressure(False)
+        await lab.passes(source)
+        assert lab.reports == [1, 0]
+
+
 async def test_get_or_spawn_links_and_passes_parameters(lab: Lab) -> None:
     await lab.passes(f"""{START}
         (process.die_when_link_dies 0:i32)
@@ -166,12 +179,19 @@ async def test_get_or_spawn_cuts_the_rights_of_the_child(lab: Lab) -> None:
     )
 
 
+CALL = '(process.get_or_spawn @"n" 0:i64 -1:i64 -1:i64 {} {} 0:i32 8:i32)'
+
+
 @pytest.mark.parametrize(
     ("call", "text"),
     [
         ('(process.get_or_spawn @"n" 0:i64 0:i64 -1:i64 @"f" 0:i32 0:i32 0:i32 8:i32)', "no config of id"),
         ('(process.get_or_spawn @"n" 0:i64 -1:i64 9:i64 @"f" 0:i32 0:i32 0:i32 8:i32)', "no module of id"),
         ('(process.get_or_spawn @"n" 0:i64 -1:i64 -1:i64 @"f" 0:i32 16:i32 0:i32 8:i32)', "17-byte records"),
+        (CALL.format('@"f"', f"0:i32 {17 * (MAX_PARAMS + 1)}:i32"), f"at most {MAX_PARAMS} parameters"),
+        (CALL.format('@"f"', "0:i32 -17:i32"), f"at most {MAX_PARAMS} parameters"),
+        (CALL.format(f"0:i32 {MAX_ENTRY_BYTES + 1}:i32", "0:i32 0:i32"), f"at most {MAX_ENTRY_BYTES} bytes"),
+        (CALL.format("0:i32 -1:i32", "0:i32 0:i32"), f"at most {MAX_ENTRY_BYTES} bytes"),
         (
             f'(process.get_or_spawn @"n" 0:i64 -1:i64 -1:i64 @"f" @"{param(1, 0)}" 0:i32 8:i32)',
             "parameter type",

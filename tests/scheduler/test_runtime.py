@@ -13,7 +13,7 @@ import trio
 
 from luna.proto.errors import ClosedError, InvalidError, NotFoundError, RefusedError
 from luna.proto.limits import DEAD_LOGS_KEPT
-from luna.scheduler import ExitKind, GuestTrap, Param, Request, open_runtime
+from luna.scheduler import ExitKind, GuestTrap, Param, ProcessConfig, Request, open_runtime
 
 from .lab import Lab, open_lab, wait_for
 from .wat import guest
@@ -83,6 +83,29 @@ async def test_a_start_section_that_traps_is_refused_with_its_reason(
     with pytest.raises(InvalidError, match="unreachable"):
         await lab.spawn(built("start_trap"))
     await wait_for(lambda: lab.runtime.statistics().processes == 0)
+
+
+BAD_TEXTS = {"a zero byte": "a\0b", "half a surrogate pair": "a\udc80"}
+
+
+@pytest.mark.parametrize("text", BAD_TEXTS.values(), ids=BAD_TEXTS.keys())
+@pytest.mark.parametrize(
+    "place",
+    [
+        lambda text: ProcessConfig.program(arguments=["ok", text]),
+        lambda text: ProcessConfig.program(environment_variables=[(text, "value")]),
+        lambda text: ProcessConfig.program(environment_variables=[("KEY", text)]),
+        lambda text: ProcessConfig.program(preopens=[(text, ".")]),
+        lambda text: ProcessConfig.program(preopens=[(".", text)]),
+    ],
+    ids=["argument", "variable name", "variable value", "guest's directory", "host's directory"],
+)
+async def test_a_text_that_no_guest_can_be_given_is_refused(
+    lab: Lab, place: Callable[[str], ProcessConfig], text: str
+) -> None:
+    with pytest.raises(InvalidError, match="is not text a guest can be given"):
+        await lab.spawn(f"{START})", config=place(text))
+    assert lab.runtime.statistics().spawned == 0
 
 
 async def test_the_limit_of_processes_is_refused() -> None:
@@ -246,6 +269,7 @@ async def test_whoever_waits_when_the_runtime_stops_is_told() -> None:
 
 
 AFTER_STOP = """
+from functools import partial
 import trio
 from luna.proto.errors import ClosedError, NotFoundError
 from luna.scheduler import open_runtime
@@ -259,10 +283,19 @@ async def main():
     assert not runtime.kill(pid)
     assert not runtime.kill(5 << 40 | 1)
     assert runtime.processes() == []
-    try:
-        await runtime.spawn(module)
-    except ClosedError:
-        print("closed")
+    for ask in (partial(runtime.logs, pid + 1), partial(runtime.exit_status, pid + 1)):
+        try:
+            ask()
+        except NotFoundError:
+            print("not found")
+    for use in (runtime.spawn, runtime.wait_exit):
+        try:
+            await use(module if use == runtime.spawn else pid)
+        except ClosedError:
+            print("closed")
+    runtime.logs(pid)
+    assert runtime.exit_status(pid) is None
+    assert runtime.find_module(module.sha256) is module
     assert runtime.peers.deliver(5, b"\\x0a\\x00") == []
     assert runtime.peers.take_frame(5, 100) is None
     assert runtime.peers.take_ready() == []
@@ -278,7 +311,53 @@ def test_a_stopped_runtime_answers_and_does_nothing() -> None:
     done = subprocess.run(
         [sys.executable, "-c", AFTER_STOP], capture_output=True, text=True, check=False, timeout=60
     )
-    assert (done.returncode, done.stdout) == (0, "closed\n"), done.stderr
+    assert (done.returncode, done.stdout) == (0, "not found\n" * 2 + "closed\n" * 2), done.stderr
+
+
+WHILE_STOPPING = """
+import threading
+import trio
+from luna.scheduler import open_runtime
+
+async def main():
+    for node in range(1, 21):
+        ended = threading.Event()
+        async with open_runtime(node_id=node, threads=2) as runtime:
+            module = await runtime.load_module(
+                b'(module (import "lunatic::process" "sleep_ms" (func $sleep (param i64)))'
+                b' (func (export "_start") (loop $l (call $sleep (i64.const 1)) (br $l))))', "m")
+            pids = [await runtime.spawn(module) for _ in range(20)]
+            runtime.peers.add_peer(99)
+            def ask():
+                while not ended.is_set():
+                    for pid in pids:
+                        runtime.exists(pid)
+                        runtime.kill(pid + (99 << 40))
+                    runtime.processes()
+                    runtime.counters()
+                    runtime.peers.take_ready()
+                    runtime.peers.take_frame(99, 1000)
+                    runtime.peers.statistics(99)
+                    runtime.kill(pids[0])
+            threads = [threading.Thread(target=ask) for _ in range(2)]
+            for thread in threads:
+                thread.start()
+            await trio.sleep(0.01)
+        ended.set()
+        for thread in threads:
+            thread.join()
+        assert runtime.processes() == []
+    print("stopped")
+
+trio.run(main)
+"""
+
+
+def test_a_runtime_can_be_asked_while_it_stops() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", WHILE_STOPPING], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert (done.returncode, done.stdout) == (0, "stopped\n"), done.stderr
 
 
 async def test_an_error_inside_the_block_stops_the_runtime() -> None:

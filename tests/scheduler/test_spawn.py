@@ -63,6 +63,8 @@ async def test_a_child_inherits_no_resources(lab: Lab) -> None:
         (f'{SPAWN} @"child" @"{param(0x7D, 0)}" 0:i32)', "a parameter type is not"),
         (f'{SPAWN} @"child" 0:i32 2193:i32 0:i32)', "at most 128 parameters"),
         (f'{SPAWN} @"\\ff" 0:i32 0:i32 0:i32)', "not UTF-8"),
+        (f'{SPAWN} @"child\\00" 0:i32 0:i32 0:i32)', "without a zero"),
+        (f'{SPAWN} @"chi\\00ld" 0:i32 0:i32 0:i32)', "without a zero"),
         (f'{SPAWN} @"\\ed\\a0\\80" 0:i32 0:i32 0:i32)', "not UTF-8"),
         (f"{SPAWN} 0:i32 5000:i32 0:i32 0:i32 0:i32)", "at most 4096 bytes"),
         ('(process.spawn 0:i64 0:i64 -1:i64 @"child" 0:i32 0:i32 0:i32)', "no config of that id"),
