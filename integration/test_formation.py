@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 import time
 
@@ -11,6 +12,8 @@ from luna.proto import node_pb2
 from luna.proto.limits import FROZEN_PEER_TIMEOUT_S
 
 from .node_process import NodeProcess, NodeStarter, wait_for
+
+_log = logging.getLogger(__name__)
 
 
 def wait_formed(*formed: NodeProcess, timeout_s: float = 10.0) -> None:
@@ -71,10 +74,24 @@ def test_a_stopped_node_has_left_at_once(nodes: NodeStarter) -> None:
     assert "declared dead" not in a.errors()
 
 
-def test_a_killed_node_is_declared_dead_in_about_a_second(nodes: NodeStarter) -> None:
+@pytest.mark.parametrize("survivor", ["dials", "is dialed"])
+def test_a_killed_node_is_declared_dead_since_nobody_listens_there(nodes: NodeStarter, survivor: str) -> None:
+    first = nodes.start("a")
+    pair = sorted([first, nodes.start("b", "--join", first.address)], key=lambda node: node.id)
+    wait_formed(*pair)
+    alive, victim = pair if survivor == "dials" else reversed(pair)
+    began = time.monotonic()
+    victim.kill()
+    wait_for(lambda: "node declared dead" in alive.errors(), "the killed one is dead")
+    _log.info("a survivor that %s noticed after %.0f ms", survivor, 1000 * (time.monotonic() - began))
+    assert "nobody listens at its address any more" in alive.errors()
+    assert alive.sees(alive.name)
+
+
+def test_every_survivor_of_a_killed_node_drops_it(nodes: NodeStarter) -> None:
     a, b, c = trio_of_nodes(nodes)
     b.kill()
-    wait_for(lambda: a.sees("a", "c") and c.sees("a", "c"), "b is dead", 3.0)
+    wait_for(lambda: a.sees("a", "c") and c.sees("a", "c"), "b is dead")
     assert "node declared dead" in a.errors() + c.errors()
 
 

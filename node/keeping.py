@@ -2,7 +2,8 @@
 
 Owns the loop of a peer's task: who dials, how often, and when the peer counts as dead. The side with the
 lower node id dials; the other waits, and reminds it by a Meet. A broken session is dialed again within
-RECONNECT_WINDOW_S; after that the peer is declared dead. Lives on trio; what a verdict means is the
+RECONNECT_WINDOW_S; after that the peer is declared dead, and at once when nobody listens at its address any
+more: its process has ended, and no other has its node id. Lives on trio; what a verdict means is the
 business of `peers`.
 """
 
@@ -40,6 +41,9 @@ class _Verdict(NamedTuple):
     reason: str
 
 
+_GONE = _Verdict(False, "nobody listens at its address any more")
+
+
 async def keep(peers: Peers, peer: Peer) -> None:
     """The task of one peer; ends with the verdict, or when the peer is dropped."""
     with peer.scope:
@@ -69,8 +73,11 @@ async def _keep_dialing(peers: Peers, peer: Peer) -> _Verdict:
             deadline, delay = trio.current_time() + RECONNECT_WINDOW_S, FIRST_DELAY_S
         else:
             verdict = _after_failure(peers, problem, trio.current_time() >= deadline)
-            await trio.sleep_until(min(trio.current_time() + delay, deadline))
-            delay = min(2 * delay, MAX_DELAY_S)
+            if verdict is None and deadline < math.inf and await peers.is_gone(peer):
+                verdict = _GONE
+            if verdict is None:
+                await trio.sleep_until(min(trio.current_time() + delay, deadline))
+                delay = min(2 * delay, MAX_DELAY_S)
         if verdict is not None:
             return verdict
 
@@ -91,6 +98,8 @@ async def _keep_waiting(peers: Peers, peer: Peer) -> _Verdict:
             # The other side dials within its window; ours is a little longer, since it may notice later.
             deadline = trio.current_time() + 1.25 * RECONNECT_WINDOW_S
             delay, wait = FIRST_DELAY_S, FIRST_DELAY_S
+            if await peers.is_gone(peer):
+                return _GONE
             continue
         # Before the verdict the peer is asked: if it took this node for dead meanwhile, it says so, and
         # then this node is the one that goes.
@@ -101,6 +110,8 @@ async def _keep_waiting(peers: Peers, peer: Peer) -> _Verdict:
             except LunaError as error:
                 problem = error
         verdict = _after_failure(peers, problem, trio.current_time() >= deadline)
+        if verdict is None and deadline < math.inf and await peers.is_gone(peer):
+            verdict = _GONE
         if verdict is not None:
             return verdict
         delay = min(2 * delay, MAX_DELAY_S)

@@ -22,6 +22,7 @@ from luna.node import keeping
 from luna.node.bridge import Bridge
 from luna.node.config import is_loopback_literal
 from luna.node.peer import Accepted, Envelopes, Peer, PeerGateway
+from luna.node.probe import nobody_listens
 from luna.node.session import Session, SessionEnd
 from luna.node.status import JoinRefusedError, SelfJoinError
 from luna.node.transport import Transport
@@ -254,6 +255,15 @@ class Peers:
         answer = await self._bridge.run(self._transport.meet, address, self.hello())
         self._check_same(peer, answer, address)
         self.take_answer(answer, address)
+
+    async def is_gone(self, peer: Peer) -> bool:
+        """Whether the system where `peer` listened says that nobody does any more."""
+        try:
+            address = self._address(peer)
+            self._check_reach(address)
+            return await self._bridge.run(nobody_listens, address)
+        except LunaError:  # nobody was asked
+            return False
 
     def begin(self, peer: Peer, session: Session) -> None:
         """A session with `peer` is open."""

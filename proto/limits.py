@@ -113,8 +113,9 @@ KEEPALIVE_TIMEOUT_S = 2.0
 below FROZEN_PEER_TIMEOUT_S; tests/proto/test_limits.py holds that."""
 
 RECONNECT_WINDOW_S = 0.8
-"""seconds in which a broken session is dialled again before the peer is declared dead: a closed
-connection is noticed at once, and the verdict must come well under a second."""
+"""seconds in which a broken session is dialled again before the peer is declared dead, unless it is known
+sooner that nobody listens there any more: a closed connection is noticed at once, and the verdict must come
+well under a second."""
 
 CONNECT_TIMEOUT_S = 3.0
 """seconds for a first connection and the exchange of Hello with an address from outside."""

@@ -11,12 +11,13 @@ import grpc
 import pytest
 import trio
 
+from luna.node import keeping
 from luna.node.bridge import Bridge, open_bridge
 from luna.node.session import Session
 from luna.node.status import JoinRefusedError
 from luna.proto import node_pb2
 from luna.proto.errors import BrokenError, InvalidError, NotFoundError, RefusedError, StaleError
-from luna.proto.limits import MAX_FRAME_BYTES, RECONNECT_WINDOW_S
+from luna.proto.limits import MAX_FRAME_BYTES
 
 from .peer_node import PeerNode, open_peer_node, wait_for
 
@@ -104,15 +105,14 @@ async def test_messages_queued_before_leaving_still_arrive(bridge: Bridge, tmp_p
 
 
 @pytest.mark.parametrize(("survivor", "victim"), [(1, 2), (2, 1)])
-async def test_a_node_that_vanishes_is_dead_in_about_a_second(
-    bridge: Bridge, tmp_path: Path, survivor: int, victim: int
+async def test_a_node_that_vanishes_is_dead_without_waiting_for_its_return(
+    bridge: Bridge, tmp_path: Path, survivor: int, victim: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(keeping, "RECONNECT_WINDOW_S", 3600.0)
     async with open_peer_node(bridge, survivor, "a", tmp_path) as a:
         async with open_peer_node(bridge, victim, "b", tmp_path, leave=False) as b:
             await connect(a, b)
-        began = trio.current_time()
         await wait_for(lambda: a.live() == ["a"])
-        assert trio.current_time() - began < 3 * RECONNECT_WINDOW_S
         member = a.peers.membership.get(victim)
         assert member is not None
         assert member.state.name == "DEAD"
