@@ -5,7 +5,6 @@ imported by its module (`luna.cluster._zeroconf`), by the one who starts it.
 """
 
 from luna.cluster.discovery import Discovery, OnFound
-from luna.cluster.gossip import Rumours
 from luna.cluster.members import (
     Event,
     EventKind,
@@ -32,7 +31,6 @@ __all__ = [
     "OnFound",
     "Placement",
     "Refused",
-    "Rumours",
     "join_address",
     "judge_hello",
     "must_go",

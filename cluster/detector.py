@@ -1,7 +1,9 @@
 """The arithmetic of failure detection: when a silent member is suspected, and when it is declared dead.
 
 Pure functions of times that are passed in, in seconds of any one clock; whoever drives them owns the
-clock, the probes and the membership table.
+clock, the probes and the membership table. Today that is the simulation in tests/cluster, which holds the
+membership rules to suspicion and refutation; `luna.node` keeps a session with every other node, judges by
+those alone and suspects nobody. This decides for the probing to come, when not all are connected.
 
 One probe: ping the next member of a `ProbeOrder`. No answer within `probe_timeout_s`: ask
 `indirect_probers` to ping it. No answer by the end of the probe interval: suspect it. Not refuted by

@@ -1,7 +1,9 @@
 """Which rumours to tell next: each is told a bounded number of times, the least told first.
 
 Pure: whoever drives it decides when and whom to tell. A newer record of a node replaces the older one,
-so the queue never holds more than one rumour per node.
+so the queue never holds more than one rumour per node. Today the simulation in tests/cluster drives it;
+`luna.node` keeps a session with every other node and tells each piece of news to all of them, once. This
+decides for the day when not all are connected.
 
 Telling is enough for most nodes to hear of a change within a few rounds, but with lost messages it
 promises nothing to the last one: peers exchange whole tables when they meet, and should do so now and then.

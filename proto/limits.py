@@ -51,8 +51,9 @@ With full buffers 64 MiB."""
 MAX_ENTRY_BYTES = 1 * KIB
 """bytes of UTF-8; name of an entry function. Mangled Rust names stay far below."""
 
-MAX_PARAMS = 256
-"""parameters of an entry function; the engine itself takes up to 1000."""
+MAX_PARAMS = 128
+"""parameters of an entry function: what the native core takes (ENTRY_PARAMS_MAX), so that nothing is sent
+to a node that would refuse it; the engine itself takes up to 1000."""
 
 MAX_ARGUMENTS = 4096
 """program arguments and, separately, environment variables of a process."""
@@ -119,9 +120,6 @@ well under a second."""
 
 CONNECT_TIMEOUT_S = 3.0
 """seconds for a first connection and the exchange of Hello with an address from outside."""
-
-GOSSIP_INTERVAL_S = 0.2
-"""seconds between rounds of gossip (memberlist's LAN setting); an idle round with no news sends nothing."""
 
 STOP_TIMEOUT_S = 5.0
 """seconds a node takes to stop at most: peers told, guests killed, servers closed."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import inspect
+import re
+from pathlib import Path
 
 import pytest
 
@@ -48,3 +50,10 @@ def test_a_full_gossip_envelope_with_the_largest_labels_fits_a_frame() -> None:
 
 def test_the_longest_address_is_a_dns_name_and_a_port() -> None:
     assert len("d" * 253 + ":65535") <= limits.MAX_ADDRESS_LENGTH
+
+
+def test_the_parameters_that_may_be_sent_are_those_the_native_core_takes() -> None:
+    native = Path(__file__).parents[2] / "scheduler" / "_limits.pxd"
+    match = re.search(r"^ *ENTRY_PARAMS_MAX = ([0-9_]+)$", native.read_text(), re.MULTILINE)
+    assert match is not None
+    assert int(match[1]) == limits.MAX_PARAMS
