@@ -42,9 +42,10 @@ from luna.proto.errors import (
 )
 from luna.proto.ids import node_of
 from luna.proto.limits import MAX_DETAIL_LENGTH
+from luna.scheduler.births import Born, Spawn
 from luna.scheduler.modules import Module
 from luna.scheduler.requests import GuestTrap, Request
-from luna.scheduler.runtime import Born, Runtime
+from luna.scheduler.runtime import Runtime
 
 _log = structlog.get_logger(__name__)
 
@@ -292,16 +293,18 @@ class RemoteSpawn:
         if spawn.monitor:
             raise InvalidError("this node cannot monitor a process from its birth on")
         return self._runtime.spawn_soon(
-            module,
-            entry=check_entry(spawn.entry or "_start"),
-            params=params_from_proto(spawn.params),
-            config=config_from_proto(spawn.config),
-            environment=spawn.environment,
-            parent=spawn.parent,
-            link_tag=spawn.link_tag if spawn.link else None,
-            # A guest is not told of a bad entry: its child is born and fails, as on the guest's own node.
-            check_entry=not spawn.parent,
-            born=born,
+            Spawn(
+                module=module,
+                entry=check_entry(spawn.entry or "_start"),
+                params=params_from_proto(spawn.params),
+                config=config_from_proto(spawn.config),
+                environment=spawn.environment,
+                parent=spawn.parent,
+                link_tag=spawn.link_tag if spawn.link else None,
+                # A guest is not told of a bad entry: its child is born and fails, as on its own node.
+                check_entry=not spawn.parent,
+            ),
+            born,
         )
 
     def _serve(self, peer_id: int, abandon: Callable[[], object]) -> _Served:

@@ -1,32 +1,31 @@
 """A runtime: the native core with the trio side that serves it.
 
-Owns the event pump, the tasks that answer host calls, and what is remembered of
-ended processes. `open_runtime` is the only way to get one; everything it starts
-has ended when its block is left.
+Owns the event pump and the tasks that answer host calls; starting processes is
+`births`' part, what is remembered of them `lives`'. `open_runtime` is the only
+way to get one; everything it starts has ended when its block is left.
 """
 
 from __future__ import annotations
 
 import os
-from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal, final
 
 import structlog
 import trio
 
-from luna.proto.errors import ClosedError, InvalidError, LunaError, NotFoundError, RefusedError
-from luna.proto.limits import DEAD_LOGS_KEPT
+from luna.proto.errors import LunaError, NotFoundError, RefusedError
 from luna.scheduler import _core
-from luna.scheduler._core import Core, NativeOutput, NativeRequest, ProcessGoneError
+from luna.scheduler._core import Core, NativeRequest, ProcessGoneError
+from luna.scheduler.births import DEFAULT_ENVIRONMENT, Births, Born, Spawn
 from luna.scheduler.config import Param, ProcessConfig
 from luna.scheduler.engine import Engines
 from luna.scheduler.facts import ExitKind, ExitStatus, ProcessInfo, RuntimeStatistics
 from luna.scheduler.handlers import BuiltinHandlers
 from luna.scheduler.hostcalls import HOST_CALLS
+from luna.scheduler.lives import Lives
 from luna.scheduler.logs import LogReader
 from luna.scheduler.modules import Module, Modules
 from luna.scheduler.peers import PeerGateway
@@ -39,21 +38,7 @@ __all__ = ["Runtime", "open_runtime"]
 
 MAX_PROCESSES: Final = 1_100_000
 """processes of one node: a million, and some for the node's own work."""
-DEFAULT_ENVIRONMENT: Final = 1
-ANY_ENVIRONMENT: Final = 0xFFFF_FFFF_FFFF_FFFF
-"""what the core takes for "whichever": no process may live there, it would see all others."""
-
-Born = Callable[[LunaError | None], None]
-"""Told once how a birth went; must not raise."""
-
 _log = structlog.get_logger("luna.runtime")
-
-
-@final
-@dataclass(slots=True)
-class _Ended:
-    output: NativeOutput
-    status: ExitStatus
 
 
 @final
@@ -66,15 +51,9 @@ class Runtime:
         self._core = Core(node_id, threads, max_processes)
         self._modules = Modules(self._core, Engines(self._core), cache)
         self._handlers: dict[tuple[str, str], Handler] = {}
-        self._births: dict[int, Born] = {}
-        self._next_token = 1
-        self._outputs: dict[int, NativeOutput] = {}
-        self._followed: dict[int, NativeOutput] = {}
-        self._exits: dict[int, _Exit] = {}
-        self._ended: OrderedDict[int, _Ended] = OrderedDict()
-        self._readers: dict[int, set[trio.Event]] = {}
+        self._births = Births(self._core)
+        self._lives = Lives(self._core)
         self._serving: dict[int, trio.CancelScope] = {}
-        self._nursery: trio.Nursery | None = None
         self.peers: Final = PeerGateway(self._core)
         Registry(self).install(self.set_handler)
         BuiltinHandlers(self._modules).install(self.set_handler)
@@ -121,40 +100,33 @@ class Runtime:
 
         With `link_tag` it is linked to `parent`, a process of any node. With `watch`
         its end can be waited for. With `follow` it waits with what it prints for
-        `logs(pid, follow=True)`, or for `forget_follower`. Without `check_entry` a process whose entry is
-        missing, or takes other parameters, is born and fails. Raises InvalidError (entry, parameters, a start
-        section that fails), RefusedError (limits), ClosedError (the runtime stops).
+        `logs(pid, follow=True)`, or for `forget_follower`. Without `check_entry` a
+        process whose entry is missing, or takes other parameters, is born and fails.
+        Raises InvalidError (entry, parameters, a start section that fails),
+        RefusedError (limits), ClosedError (the runtime stops).
         """
-        if check_entry:
-            _check_entry(module, entry, params)
         return await self._spawn(
-            module, entry, params, config or ProcessConfig.program(), environment,
-            output == "inherit", parent, link_tag, watch, follow, None,
-        )  # fmt: skip
+            Spawn(
+                module=module,
+                entry=entry,
+                params=params,
+                config=config or ProcessConfig.program(),
+                environment=environment,
+                inherit=output == "inherit",
+                parent=parent,
+                link_tag=link_tag,
+                watch=watch,
+                follow=follow,
+                check_entry=check_entry,
+            )
+        )
 
-    def spawn_soon(
-        self,
-        module: Module,
-        *,
-        entry: str,
-        params: Sequence[Param],
-        config: ProcessConfig,
-        environment: int,
-        parent: int,
-        link_tag: int | None,
-        check_entry: bool,
-        born: Born,
-    ) -> int:
-        """As `spawn` without `watch`, but returns its pid at once, whatever its birth brings.
+    def spawn_soon(self, spawn: Spawn, born: Born) -> int:
+        """Start a process that nobody watches and return its pid at once, whatever its birth brings.
 
         `born(None)` is called in this thread when it lives, or `born(error)` with what `spawn` would raise.
         """
-        if check_entry:
-            _check_entry(module, entry, params)
-        _, pid, _ = self._begin(
-            module, entry, params, config, environment, False, parent, link_tag, False, False, None, born
-        )
-        return pid
+        return self._births.begin(spawn, born).pid
 
     async def spawn_child(
         self,
@@ -172,24 +144,19 @@ class Runtime:
         if self._core.pressure:
             raise RefusedError("this node is short of memory and takes no new processes now")
         return await self._spawn(
-            module, entry, params, config, request.environment,
-            False, request.pid, link_tag or None, False, False, request.native,
-        )  # fmt: skip
+            Spawn(
+                module=module,
+                entry=entry,
+                params=params,
+                config=config,
+                environment=request.environment,
+                parent=request.pid,
+                link_tag=link_tag or None,
+                asker=request.native,
+            )
+        )
 
-    async def _spawn(
-        self,
-        module: Module,
-        entry: str,
-        params: Sequence[Param],
-        config: ProcessConfig,
-        environment: int,
-        inherit: bool,
-        parent: int,
-        link_tag: int | None,
-        watch: bool,
-        follow: bool,
-        asker: NativeRequest | None,
-    ) -> int:
+    async def _spawn(self, spawn: Spawn) -> int:
         done = trio.Event()
         problem: LunaError | None = None
 
@@ -198,66 +165,18 @@ class Runtime:
             problem = error
             done.set()
 
-        token, pid, native_output = self._begin(
-            module, entry, params, config, environment,
-            inherit, parent, link_tag, watch, follow, asker, born,
-        )  # fmt: skip
-        if follow:
-            self._followed[pid] = native_output
-        if watch:
-            self._outputs[pid] = native_output
-            self._exits[pid] = _Exit(trio.Event())
+        birth = self._births.begin(spawn, born)
+        self._lives.add(spawn, birth)
         try:
             await done.wait()
         except trio.Cancelled:
-            self._births.pop(token, None)
-            self._core.kill(pid)
-            self._disown(pid)
+            self._births.give_up(birth)
+            self._lives.disown(birth.pid)
             raise
         if problem is not None:
-            self._disown(pid)
+            self._lives.disown(birth.pid)
             raise problem
-        return pid
-
-    def _begin(
-        self,
-        module: Module,
-        entry: str,
-        params: Sequence[Param],
-        config: ProcessConfig,
-        environment: int,
-        inherit: bool,
-        parent: int,
-        link_tag: int | None,
-        watch: bool,
-        follow: bool,
-        asker: NativeRequest | None,
-        born: Born,
-    ) -> tuple[int, int, NativeOutput]:
-        """Token of the birth, pid and output of a new process; `born` is called from the event pump."""
-        if self._nursery is None:
-            raise ClosedError("the runtime is stopping")
-        if "\0" in entry:
-            raise InvalidError("the name of an entry function cannot contain a zero byte")
-        if not 0 <= environment < ANY_ENVIRONMENT:
-            raise InvalidError(f"{environment} is no environment")
-        config.check_texts()
-        token = self._next_token
-        self._next_token += 1
-        pid, native_output = self._core.spawn(
-            module.native, entry.encode(), [(param.kind, param.data) for param in params], config,
-            environment, inherit, parent, link_tag, token, watch, follow, asker,
-        )  # fmt: skip
-        if pid == 0:
-            raise RefusedError("this node holds as many processes as it may", hint="see --max-processes")
-        self._births[token] = born
-        return token, pid, native_output
-
-    def _disown(self, pid: int) -> None:
-        """Nobody will ever ask for this process: its spawn failed."""
-        self._outputs.pop(pid, None)
-        self._followed.pop(pid, None)
-        self._exits.pop(pid, None)
+        return birth.pid
 
     async def wait_exit(self, pid: int) -> ExitStatus:
         """How a watched process of `spawn` ended, once it has.
@@ -265,26 +184,11 @@ class Runtime:
         Raises NotFoundError for others, and for one that ended long ago; ClosedError
         when the runtime stops first.
         """
-        waiting = self._exits.get(pid)
-        if waiting is not None:
-            await waiting.done.wait()
-            if waiting.status is None:
-                raise ClosedError("the runtime has stopped")
-            return waiting.status
-        await trio.lowlevel.checkpoint()
-        status = self.exit_status(pid)
-        if status is None:
-            raise NotFoundError(f"process {pid} was not spawned by this runtime's owner")
-        return status
+        return await self._lives.wait_exit(pid)
 
     def exit_status(self, pid: int) -> ExitStatus | None:
         """None while the process lives. Raises NotFoundError if it is unknown or forgotten."""
-        ended = self._ended.get(pid)
-        if ended is not None:
-            return ended.status
-        if pid in self._exits or self._core.exists(pid):
-            return None
-        raise NotFoundError(f"there is no process {pid}, or it ended long ago")
+        return self._lives.exit_status(pid)
 
     def kill(self, pid: int) -> bool:
         """Whether there was such a process (for another node's: whether that node is reachable)."""
@@ -308,23 +212,11 @@ class Runtime:
 
         With `follow` its writers wait for this reader, which must be closed.
         """
-        followed = self._followed.pop(pid, None) if follow else None
-        if followed is not None:
-            return LogReader(followed, self._readers, pid)
-        output = self._outputs.get(pid)
-        if output is None and pid in self._ended:
-            output = self._ended[pid].output
-        if output is None:
-            output = self._core.output_of(pid)
-        if output is None:
-            raise NotFoundError(f"there is no process {pid}, or it ended long ago")
-        return LogReader(output.follow() if follow else output, self._readers, pid)
+        return self._lives.reader(pid, follow=follow)
 
     def forget_follower(self, pid: int) -> None:
         """Nobody will follow a process spawned with `follow`: it need not wait for a reader."""
-        followed = self._followed.pop(pid, None)
-        if followed is not None:
-            followed.unfollow()
+        self._lives.forget_follower(pid)
 
     def statistics(self) -> RuntimeStatistics:
         """Counters of this runtime."""
@@ -349,7 +241,6 @@ class Runtime:
         """Serve the core until cancelled; `open_runtime` starts it."""
         try:
             async with trio.open_nursery() as nursery:
-                self._nursery = nursery
                 self._core.start()
                 nursery.start_soon(watch_memory, self._core, name="memory watch")
                 task_status.started()
@@ -358,19 +249,12 @@ class Runtime:
                     for event in self._core.take_events():
                         self._dispatch(nursery, event)
         finally:
-            self._nursery = None
             if not self._core.stop():
                 _log.error(
                     "a guest is in a blocking system call; its thread is left to the end of this OS process"
                 )
-            births, self._births = self._births, {}
-            for born in births.values():
-                born(ClosedError("the runtime is stopping"))
-            for waiting in self._exits.values():
-                waiting.done.set()
-            for readers in self._readers.values():
-                for reader in readers:
-                    reader.set()
+            self._births.close()
+            self._lives.close()
 
     def _dispatch(self, nursery: trio.Nursery, event: tuple) -> None:  # type: ignore[type-arg]
         match event[0]:
@@ -384,28 +268,14 @@ class Runtime:
                     serving.cancel()
             case _core.SPAWNED:
                 _, token, _, error = event
-                born = self._births.pop(token, None)
-                if born is not None:
-                    born(None if error is None else InvalidError(explain(error)))
+                self._births.finish(token, error)
             case _core.EXITED:
                 _, pid, kind, code, reason, output = event
-                self._remember(pid, _Ended(output, ExitStatus(ExitKind(kind), code, explain(reason))))
+                self._lives.ended(pid, ExitStatus(ExitKind(kind), code, explain(reason)), output)
             case _core.OUTPUT:
-                for reader in self._readers.get(event[1], ()):
-                    reader.set()
+                self._lives.printed(event[1])
             case _core.CODE:
                 nursery.start_soon(self._provide_fuel_code, event[1], event[2], name="fuel code")
-
-    def _remember(self, pid: int, ended: _Ended) -> None:
-        self._outputs.pop(pid, None)
-        self._ended[pid] = ended
-        waiting = self._exits.pop(pid, None)
-        if waiting is not None:
-            waiting.status = ended.status
-            waiting.done.set()
-        while len(self._ended) > DEAD_LOGS_KEPT:
-            forgotten, _ = self._ended.popitem(last=False)
-            self._followed.pop(forgotten, None)
 
     async def _serve(self, native: NativeRequest, scope: trio.CancelScope) -> None:
         row = HOST_CALLS[native.row]
@@ -442,29 +312,6 @@ class Runtime:
             _log.exception("compiling with a compute limit failed", pid=pid)
             error = b"no code with a compute limit: internal error, see the node's log"
         self._core.provide_code(pid, error)
-
-
-@final
-@dataclass(slots=True)
-class _Exit:
-    done: trio.Event
-    status: ExitStatus | None = None  # None still when done: the runtime stopped first
-
-
-def _check_entry(module: Module, entry: str, params: Sequence[Param]) -> None:
-    """Raise InvalidError unless `entry` can be called with these parameters."""
-    kind = module.exports.get(entry)
-    if kind is None:
-        names = [name for name in module.exports if not name.startswith("__")]
-        raise InvalidError(
-            f"{module.name} exports no function {entry}",
-            hint=f"it exports {', '.join(sorted(names)[:20])}" if names else "it exports no function at all",
-        )
-    given = tuple(param.kind for param in params)
-    if kind.parameters != given:
-        raise InvalidError(f"{entry} is {kind} and cannot be called with ({', '.join(given)})")
-    if kind.results:
-        raise InvalidError(f"{entry} is {kind}: an entry function must not return a value")
 
 
 def default_threads() -> int:

@@ -134,8 +134,7 @@ async def test_a_spawn_cancelled_during_the_start_section_leaves_nothing(lab: La
         await lab.runtime.spawn(module)
     assert scope.cancelled_caught
     await wait_for(lambda: lab.runtime.statistics().processes == 0)
-    assert lab.runtime._exits == {}
-    assert lab.runtime._outputs == {}
+    assert lab.runtime._lives._watched == {}
 
 
 async def test_many_tasks_can_spawn_at_once(lab: Lab) -> None:
