@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 import signal
 import time
+from concurrent import futures
 
+import grpc
 import pytest
 
 from luna.proto import node_pb2
@@ -126,6 +128,25 @@ def test_the_newcomer_of_two_equal_names_stops_and_says_why(nodes: NodeStarter) 
     assert f"the name a is taken by node {a.id} at {a.address}" in late.errors()
     assert "--name" in late.errors()
     assert a.sees("a", "b")
+
+
+def test_a_node_that_is_told_at_join_that_it_was_declared_dead_exits_with_3(nodes: NodeStarter) -> None:
+    refusal = node_pb2.Hello(refusal=node_pb2.DECLARED_DEAD, detail="node 1 was declared dead")
+    meet = grpc.unary_unary_rpc_method_handler(lambda hello, context: refusal.SerializeToString())
+    with futures.ThreadPoolExecutor(1) as pool:
+        server = grpc.server(pool)
+        server.add_generic_rpc_handlers(
+            (grpc.method_handlers_generic_handler("luna.v1.Node", {"Meet": meet}),)
+        )
+        port = server.add_insecure_port("127.0.0.1:0")
+        server.start()
+        node = nodes.begin(*nodes.arguments("a", "--join", f"127.0.0.1:{port}"))
+        try:
+            assert node.wait_exit() == 3
+        finally:
+            server.stop(0).wait()
+    assert "declared dead" in node.errors()
+    assert "start the node again" in node.errors()
 
 
 def test_another_cluster_is_not_joined(nodes: NodeStarter) -> None:

@@ -14,7 +14,7 @@ import trio
 from luna.cluster.members import NodeInfo
 from luna.node.config import Address
 from luna.node.peers import Peers
-from luna.node.status import JoinRefusedError, SelfJoinError
+from luna.node.status import FATAL_REFUSALS, JoinRefusedError, SelfJoinError
 from luna.proto import node_pb2
 from luna.proto.errors import InvalidError, LunaError
 from luna.proto.limits import CONNECT_TIMEOUT_S, RECONNECT_WINDOW_S
@@ -50,7 +50,8 @@ class Joiner:
     async def join_first(self, targets: Sequence[Address]) -> None:
         """One round over the targets, with a session to each that answers, for CONNECT_TIMEOUT_S.
 
-        Raises JoinRefusedError if one turns this node away, InvalidError if one is not a node.
+        Raises JoinRefusedError if one turns this node away, StaleError if that is for having been declared
+        dead, InvalidError if one is not a node.
         """
         refusals: list[LunaError] = []
 
@@ -61,7 +62,9 @@ class Joiner:
                     await self._peers.wait_connected(node.id)
             except SelfJoinError:
                 pass  # one list of addresses for all nodes is a usual thing to have
-            except (JoinRefusedError, InvalidError) as error:
+            except JoinRefusedError as error:
+                refusals.append(error.as_fatal())
+            except InvalidError as error:
                 refusals.append(error)
             except LunaError as error:
                 _log.warning(
@@ -120,11 +123,8 @@ class Joiner:
             await trio.sleep(RETRY_S)
 
     def _judge(self, error: LunaError, address: str, *, quietly: bool) -> None:
-        if isinstance(error, JoinRefusedError) and error.refusal in _FATAL:
-            self._fatal(error)
+        if isinstance(error, JoinRefusedError) and error.refusal in FATAL_REFUSALS:
+            self._fatal(error.as_fatal())
             return
         log = _log.debug if quietly else _log.info
         log("could not meet a node", address=address, reason=error.message)
-
-
-_FATAL = {node_pb2.NAME_TAKEN, node_pb2.ID_TAKEN, node_pb2.DECLARED_DEAD}

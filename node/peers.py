@@ -24,7 +24,7 @@ from luna.node.config import is_loopback_literal
 from luna.node.peer import Accepted, Envelopes, Peer, PeerGateway
 from luna.node.probe import nobody_listens
 from luna.node.session import Session, SessionEnd
-from luna.node.status import JoinRefusedError, SelfJoinError
+from luna.node.status import FATAL_REFUSALS, JoinRefusedError, SelfJoinError
 from luna.node.transport import Transport
 from luna.proto import node_pb2
 from luna.proto.errors import BrokenError, InvalidError, LunaError, NotFoundError, RefusedError, StaleError
@@ -294,10 +294,8 @@ class Peers:
 
     def turned_away(self, error: JoinRefusedError) -> None:
         """A peer says that this node is no member: stop, unless the refusal is about that peer alone."""
-        if error.refusal == node_pb2.DECLARED_DEAD:
-            self._fatal(StaleError(error.message, hint="start the node again: it joins with a new id"))
-        elif error.refusal in {node_pb2.NAME_TAKEN, node_pb2.ID_TAKEN}:
-            self._fatal(error)
+        if error.refusal in FATAL_REFUSALS:
+            self._fatal(error.as_fatal())
         else:
             _log.warning("a peer turned this node away", reason=error.message)
 

@@ -15,7 +15,7 @@ from luna.node.config import Address
 from luna.node.joining import MAX_FOUND, MAX_RETRY_S, NAME_PATIENCE_S, Joiner
 from luna.node.status import JoinRefusedError, SelfJoinError
 from luna.proto import node_pb2
-from luna.proto.errors import BrokenError, InvalidError, LunaError
+from luna.proto.errors import BrokenError, InvalidError, LunaError, StaleError
 
 TARGET = Address("127.0.0.1", 7011)
 
@@ -73,6 +73,19 @@ async def test_a_refusal_in_the_first_round_is_raised(error: LunaError, autojump
         await Rig(error).joiner.join_first([TARGET])
 
 
+async def test_a_node_told_that_it_was_declared_dead_is_stale_and_not_merely_refused(
+    autojump_clock: MockClock,
+) -> None:
+    dead = JoinRefusedError("declared dead", node_pb2.DECLARED_DEAD)
+    with pytest.raises(StaleError, match="declared dead") as caught:
+        await Rig(dead).joiner.join_first([TARGET])
+    assert caught.value.hint is not None
+    rig = Rig(dead)
+    with trio.move_on_after(1):
+        await rig.joiner.keep_joined(TARGET)
+    assert {type(error) for error in rig.errors} == {StaleError}
+
+
 async def test_a_taken_name_is_asked_for_again_for_a_while(autojump_clock: MockClock) -> None:
     rig = Rig(TAKEN, TAKEN, OTHER)
     await rig.joiner.join_first([TARGET])
@@ -112,7 +125,7 @@ async def test_a_target_that_is_this_node_itself_is_given_up(autojump_clock: Moc
 
 
 async def test_a_later_refusal_that_means_this_node_is_fatal(autojump_clock: MockClock) -> None:
-    rig = Rig(JoinRefusedError("dead", node_pb2.DECLARED_DEAD))
+    rig = Rig(JoinRefusedError("taken", node_pb2.ID_TAKEN))
     with trio.move_on_after(1):
         await rig.joiner.keep_joined(TARGET)
     assert rig.errors
