@@ -18,7 +18,7 @@ import click
 from luna.cli.errors import ExitCode, describe, is_bug
 from luna.cli.node_logging import FORMATS, LEVELS, set_up_logging
 from luna.proto.errors import LunaError
-from luna.proto.limits import STOP_TIMEOUT_S
+from luna.proto.limits import MAX_THREADS, PROCESSES_CEILING, STOP_TIMEOUT_S
 from luna.proto.version import package_version
 
 if TYPE_CHECKING:
@@ -86,8 +86,15 @@ def main() -> None:
 )
 @click.option(
     "--threads",
-    type=click.IntRange(1, 1024),
+    type=click.IntRange(1, MAX_THREADS),
+    metavar="N",
     help="Threads that run processes.  [default: one for each core]",
+)
+@click.option(
+    "--max-processes",
+    type=click.IntRange(1, PROCESSES_CEILING),
+    metavar="N",
+    help="Processes alive at once; what would start one more is refused.  [default: 1100000]",
 )
 @click.option("--log-format", type=click.Choice(FORMATS), default="text", show_default=True)
 @click.option("--log-level", type=click.Choice(LEVELS), default="info", show_default=True)
@@ -101,6 +108,7 @@ def start(
     no_discovery: bool,
     insecure: bool,
     threads: int | None,
+    max_processes: int | None,
     log_format: str,
     log_level: str,
 ) -> None:
@@ -121,6 +129,7 @@ def start(
             discovery=not no_discovery,
             insecure=insecure,
             threads=threads,
+            max_processes=max_processes,
         )
     except LunaError as error:
         raise click.UsageError(f"{error.message}\n{error.hint}" if error.hint else error.message) from None
@@ -138,6 +147,7 @@ def _options(
     discovery: bool,
     insecure: bool,
     threads: int | None,
+    max_processes: int | None,
 ) -> NodeOptions:
     from luna.node.config import NodeOptions, parse_address, parse_labels
 
@@ -151,6 +161,7 @@ def _options(
         discovery=discovery,
         insecure=insecure,
         threads=threads,
+        max_processes=max_processes,
     )
 
 

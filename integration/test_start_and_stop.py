@@ -122,13 +122,31 @@ def test_insecure_is_loud(nodes: NodeStarter) -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [("--listen", "nonsense"), ("--name", "-x"), ("--label", "x"), ("--join", ":1"), ("--cluster", "a b")],
+    [
+        ("--listen", "nonsense"),
+        ("--name", "-x"),
+        ("--label", "x"),
+        ("--join", ":1"),
+        ("--cluster", "a b"),
+        ("--threads", "257"),
+        ("--max-processes", "0"),
+    ],
 )
 def test_a_bad_option_is_a_usage_error(nodes: NodeStarter, arguments: tuple[str, str]) -> None:
     node = nodes.begin(*arguments)
     assert node.wait_exit() == 2
     assert "Traceback" not in node.errors()
     assert node.lines == []
+
+
+def test_a_node_holds_no_more_processes_than_it_may(nodes: NodeStarter) -> None:
+    node = nodes.start("alpha", "--max-processes", "1")
+    forever = nodes.folder / "forever.wat"
+    forever.write_text('(module (func (export "_start") (loop $again (br $again))))')
+    assert node.luna("spawn", str(forever)).returncode == 0
+    refused = node.luna("spawn", str(forever))
+    assert refused.returncode == 1
+    assert "--max-processes" in refused.stderr
 
 
 def test_an_unusable_state_directory_is_one_clear_error(nodes: NodeStarter) -> None:

@@ -17,6 +17,7 @@ from typing import NamedTuple
 from luna.cluster.members import check_labels, parse_label
 from luna.proto.errors import InvalidError, RefusedError
 from luna.proto.ids import check_name, name_from_host
+from luna.proto.limits import MAX_THREADS, PROCESSES_CEILING
 
 DEFAULT_CLUSTER = "luna"
 DEFAULT_HOST = "127.0.0.1"
@@ -40,7 +41,8 @@ class Address(NamedTuple):
 class NodeOptions:
     """How to start a node. `None` means: choose (see the fields' defaults in `luna-node start --help`).
 
-    `threads` is the number of scheduler threads; `insecure` allows plain text beyond this machine.
+    `threads` is the number of scheduler threads, `max_processes` that of processes alive at once;
+    `insecure` allows plain text beyond this machine.
     """
 
     name: str | None = None
@@ -52,24 +54,30 @@ class NodeOptions:
     discovery: bool = True
     insecure: bool = False
     threads: int | None = None
+    max_processes: int | None = None
 
     def __post_init__(self) -> None:
         """Check what can be checked without the system.
 
-        Raises InvalidError for a bad name, label or thread count.
+        Raises InvalidError for a bad name, label, thread count or process limit.
         """
         if self.name is not None:
             check_name(self.name)
         check_name(self.cluster, "cluster name")
         check_labels(self.labels)
-        if self.threads is not None and self.threads < 1:
-            raise InvalidError(
-                f"{self.threads} scheduler threads are too few", hint="use at least 1, or leave it out"
-            )
+        _check_count(self.threads, MAX_THREADS, "scheduler threads")
+        _check_count(self.max_processes, PROCESSES_CEILING, "processes at most")
 
     def host_name(self) -> str:
         """The name to start from: the one given, or one made of the machine's host name."""
         return self.name if self.name is not None else name_from_host(socket.gethostname())
+
+
+def _check_count(count: int | None, most: int, what: str) -> None:
+    if count is not None and not 1 <= count <= most:
+        raise InvalidError(
+            f"a node cannot be started with {count} {what}", hint=f"use 1 to {most}, or leave it out"
+        )
 
 
 def parse_address(text: str) -> Address:

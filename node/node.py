@@ -33,7 +33,7 @@ from luna.node.transport import Transport
 from luna.proto.errors import LunaError
 from luna.proto.ids import draw_node_id
 from luna.proto.run_directory import NodeRecord
-from luna.scheduler.runtime import Runtime, open_runtime
+from luna.scheduler.runtime import MAX_PROCESSES, Runtime, open_runtime
 
 _log = structlog.get_logger(__name__)
 
@@ -120,7 +120,12 @@ async def _bound_transport(
 ) -> AsyncIterator[tuple[Transport, Address, Runtime]]:
     """The runtime, and the transport bound to its addresses; its sockets close before the runtime does."""
     node_id = draw_node_id(random.SystemRandom())
-    async with open_runtime(node_id=node_id, threads=options.threads, cache_dir=state.cache) as runtime:
+    async with open_runtime(
+        node_id=node_id,
+        threads=options.threads,
+        cache_dir=state.cache,
+        max_processes=MAX_PROCESSES if options.max_processes is None else options.max_processes,
+    ) as runtime:
         transport = Transport(bridge, runtime.peers)
         try:
             host, ports = candidate_ports(options.listen)

@@ -46,6 +46,16 @@ DEAD_LOGS_KEPT = 256
 """processes; how many ended processes that wrote something stay readable, oldest forgotten first.
 With full buffers 64 MiB."""
 
+# --- What a node may be started with ----------------------------------------------------------
+
+MAX_THREADS = 256
+"""scheduler threads of one node: more cores than its shared locks were made for would only contend, and two
+nodes on one machine are the better use of them."""
+
+PROCESSES_CEILING = 4_000_000
+"""processes that `--max-processes` can ask for, what the native core takes (PROCESSES_MAX): some 12 KiB each,
+so 50 GB."""
+
 # --- Spawn requests ---------------------------------------------------------------------------
 
 MAX_ENTRY_BYTES = 1 * KIB

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import click
@@ -9,7 +10,9 @@ import pytest
 
 from luna.cli.errors import _KINDS, ExitCode
 from luna.cli.luna import root
+from luna.cli.luna_node import start
 from luna.cli.verbs import VERBS, VerbInfo
+from luna.scheduler.runtime import MAX_PROCESSES
 
 TEXT = (Path(__file__).resolve().parents[2] / "docs" / "cli.md").read_text()
 
@@ -40,3 +43,21 @@ def test_every_exit_code_and_kind_of_error_is_explained() -> None:
         assert f"`{kind}`" in TEXT
     for kind in ("usage", "interrupted", "failed"):
         assert f"`{kind}`" in TEXT
+
+
+def test_every_option_and_exit_code_of_a_node_is_explained() -> None:
+    text = TEXT.partition("\n## luna-node start\n")[2].partition("\n## ")[0]
+    for parameter in start.params:
+        assert f"\n| `{parameter.opts[0]}" in text, parameter.name
+    assert start.epilog is not None
+    codes = re.findall(r"^  ([0-9]+) ", start.epilog, re.MULTILINE)
+    assert len(codes) == 6
+    for code in codes:
+        assert f"\n| {code} | " in text
+
+
+def test_the_default_of_max_processes_that_is_shown_is_the_one_that_holds() -> None:
+    [option] = [parameter for parameter in start.params if parameter.name == "max_processes"]
+    assert isinstance(option, click.Option)
+    assert f"[default: {MAX_PROCESSES}]" in (option.help or "")
+    assert f"| {MAX_PROCESSES:,} |".replace(",", " ") in TEXT

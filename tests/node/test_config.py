@@ -19,6 +19,8 @@ from luna.node.config import (
     parse_labels,
 )
 from luna.proto.errors import InvalidError, RefusedError
+from luna.proto.limits import MAX_THREADS, PROCESSES_CEILING
+from luna.scheduler._core import Core
 
 
 @pytest.mark.parametrize(
@@ -90,7 +92,15 @@ def test_a_wildcard_is_advertised_as_a_concrete_address() -> None:
 
 
 def test_bad_options_are_invalid() -> None:
-    for options in ({"name": "-x"}, {"cluster": ""}, {"threads": 0}, {"labels": {"": "v"}}):
+    for options in (
+        {"name": "-x"},
+        {"cluster": ""},
+        {"threads": 0},
+        {"threads": MAX_THREADS + 1},
+        {"max_processes": 0},
+        {"max_processes": PROCESSES_CEILING + 1},
+        {"labels": {"": "v"}},
+    ):
         with pytest.raises(InvalidError):
             NodeOptions(**options)
 
@@ -98,3 +108,11 @@ def test_bad_options_are_invalid() -> None:
 def test_the_state_root_follows_the_xdg_rules() -> None:
     assert default_state_root({"XDG_STATE_HOME": "/x/y"}) == Path("/x/y/luna")
     assert default_state_root({"XDG_STATE_HOME": "relative"}) == Path.home() / ".local/state/luna"
+
+
+def test_the_most_threads_and_processes_that_may_be_asked_for_are_what_the_core_takes() -> None:
+    NodeOptions(threads=MAX_THREADS, max_processes=PROCESSES_CEILING)
+    Core(1, MAX_THREADS, PROCESSES_CEILING)
+    for threads, processes in ((MAX_THREADS + 1, 1), (1, PROCESSES_CEILING + 1)):
+        with pytest.raises(ValueError, match="out of range"):
+            Core(1, threads, processes)

@@ -52,8 +52,11 @@ def test_the_longest_address_is_a_dns_name_and_a_port() -> None:
     assert len("d" * 253 + ":65535") <= limits.MAX_ADDRESS_LENGTH
 
 
-def test_the_parameters_that_may_be_sent_are_those_the_native_core_takes() -> None:
-    native = Path(__file__).parents[2] / "scheduler" / "_limits.pxd"
-    match = re.search(r"^ *ENTRY_PARAMS_MAX = ([0-9_]+)$", native.read_text(), re.MULTILINE)
+@pytest.mark.parametrize(
+    ("name", "native"), [("MAX_PARAMS", "ENTRY_PARAMS_MAX"), ("PROCESSES_CEILING", "PROCESSES_MAX")]
+)
+def test_what_may_be_asked_for_is_what_the_native_core_takes(name: str, native: str) -> None:
+    text = (Path(__file__).parents[2] / "scheduler" / "_limits.pxd").read_text()
+    match = re.search(rf"^ *{native} = ([0-9_]+)$", text, re.MULTILINE)
     assert match is not None
-    assert int(match[1]) == limits.MAX_PARAMS
+    assert int(match[1]) == getattr(limits, name)
