@@ -20,7 +20,7 @@ from luna.scheduler._process cimport add_error, free_process, launch, new_proces
 from luna.scheduler._runqueue cimport init_queues, wake_everybody
 from luna.scheduler._signals cimport *
 from luna.scheduler._stacks cimport stacks_in_use, use_slab_stacks
-from luna.scheduler._table cimport empty_table, init_table, is_alive, lock_process, unlock_process
+from luna.scheduler._table cimport init_table, is_alive, lock_process, take_slots, unlock_process
 from luna.scheduler._types cimport *
 from luna.scheduler._worker cimport run_worker
 
@@ -481,21 +481,24 @@ cdef class Core:
                 self.destroy_processes()
                 empty_clock(runtime)
                 close_events(runtime)
-                close_peers(runtime)
-                empty_table(runtime)
+        if not stuck:
+            close_peers(runtime)  # with the GIL, under which others use their descriptor
         return not stuck
 
     cdef void destroy_processes(self) noexcept nogil:
+        """Destroy every process, once no thread runs them. Other threads may be asking for them."""
+        cdef Process** tables[SHARDS]
+        cdef size_t capacities[SHARDS]
         cdef int index
         cdef size_t slot
-        cdef Shard* shard
+        # All are out of reach before the first is freed: a signal for one queues it behind others.
         for index in range(SHARDS):
-            shard = &self.runtime.shards[index]
-            for slot in range(shard.capacity):
-                if shard.slots[slot] != NULL:
-                    destroy(shard.slots[slot])
-                    shard.slots[slot] = NULL
-            shard.count = 0
+            tables[index] = take_slots(&self.runtime.shards[index], &capacities[index])
+        for index in range(SHARDS):
+            for slot in range(capacities[index]):
+                if tables[index][slot] != NULL:
+                    destroy(tables[index][slot])
+            free(tables[index])
 
     @property
     def event_fd(self) -> int:

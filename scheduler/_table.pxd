@@ -2,7 +2,7 @@ from libc.stdint cimport int64_t, uint64_t
 from luna.scheduler._types cimport *
 
 cdef void init_table(Runtime* runtime) noexcept nogil
-cdef void empty_table(Runtime* runtime) noexcept nogil
+cdef Process** take_slots(Shard* shard, size_t* capacity) noexcept nogil
 cdef int insert(Runtime* runtime, Process* process) noexcept nogil
 cdef void remove(Runtime* runtime, Process* process) noexcept nogil
 cdef int post(Runtime* runtime, int64_t pid, uint64_t environment, Signal* signal) noexcept nogil

@@ -21,12 +21,17 @@ cdef void init_table(Runtime* runtime) noexcept nogil:
         pthread_mutex_init(&runtime.shards[index].lock, NULL)
 
 
-cdef void empty_table(Runtime* runtime) noexcept nogil:
-    cdef int index
-    for index in range(SHARDS):
-        free(runtime.shards[index].slots)
-        runtime.shards[index].slots = NULL
-        runtime.shards[index].capacity = 0  # who asks now finds nobody
+cdef Process** take_slots(Shard* shard, size_t* capacity) noexcept nogil:
+    """The slots of a shard, now the caller's to free: who asks from now on finds nobody."""
+    cdef Process** slots
+    pthread_mutex_lock(&shard.lock)
+    slots = shard.slots
+    capacity[0] = shard.capacity
+    shard.slots = NULL
+    shard.capacity = 0
+    shard.count = 0
+    pthread_mutex_unlock(&shard.lock)
+    return slots
 
 
 cdef inline Shard* shard_of(Runtime* runtime, int64_t pid) noexcept nogil:
