@@ -1,24 +1,20 @@
 """From the bytes of a file to code that processes run.
 
-Compiles each module once per content and engine mode, keeps the machine code
-in a folder for the next start, and explains what is wrong with a module that
-cannot be linked. Knows nothing of processes.
+Compiles each module once per content and engine mode, or finds it compiled by
+an earlier start, and explains what is wrong with a module that cannot be
+linked. Knows nothing of processes.
 """
 
 from __future__ import annotations
 
 import hashlib
-import os
-import tempfile
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final, final
 
-import structlog
 import trio
 import wasmtime
 from wasmtime import _bindings as wasmtime_c
@@ -28,6 +24,7 @@ from luna.proto.errors import InvalidError
 from luna.proto.limits import MAX_MODULE_BYTES
 from luna.scheduler import hostcalls
 from luna.scheduler._core import Core, NativeModule
+from luna.scheduler.code_cache import CodeCache
 from luna.scheduler.engine import Engine, Engines, address_of, mode_for
 
 __all__ = ["FunctionType", "Module", "Modules", "data_segment_bytes", "module_id"]
@@ -36,7 +33,6 @@ WASM_MAGIC: Final = b"\0asm"
 DATA_SECTION: Final = 11
 MODULES_KEPT: Final = 256
 """compiled modules kept for processes that do not run yet, the least used ones dropped first."""
-WASMTIME_VERSION: Final = version("wasmtime")
 COMPILATIONS_AT_ONCE: Final = 2
 """threads; each compilation uses all cores already, more would only cost memory."""
 
@@ -50,8 +46,6 @@ _VALUE_TYPES: Final = {
     "funcref": wasmtime_c.wasm_valtype_new(wasmtime_ffi.WASM_FUNCREF),
 }
 """Value types of wasm 2.0; those of later proposals are just called "ref"."""
-
-_log = structlog.get_logger("luna.modules")
 
 
 @final
@@ -96,7 +90,7 @@ class Modules:
     def __init__(self, core: Core, engines: Engines, cache: Path | None) -> None:
         self._core = core
         self._engines = engines
-        self._cache = cache
+        self._cache = None if cache is None else CodeCache(cache)
         self._kept: OrderedDict[bytes, Module] = OrderedDict()
         self._by_id: dict[int, bytes] = {}
         self._busy: dict[bytes, trio.Event] = {}
@@ -194,19 +188,15 @@ class Modules:
 
     def _compile(self, engine: Engine, source: bytes, sha256: bytes, name: str) -> wasmtime.Module:
         """Runs in a worker thread; compiling does not hold the GIL."""
-        path = None
-        if self._cache is not None:
-            path = self._cache / f"{sha256.hex()}-{engine.mode.name}-{WASMTIME_VERSION}.cwasm"
-            try:
-                return wasmtime.Module.deserialize_file(engine.engine, str(path))
-            except (wasmtime.WasmtimeError, OSError):
-                pass  # not there yet, or of another build of wasmtime: made anew
+        cached = None if self._cache is None else self._cache.load(engine, sha256)
+        if cached is not None:
+            return cached
         try:
             compiled = wasmtime.Module(engine.engine, source)
         except wasmtime.WasmtimeError as error:
             raise InvalidError(f"{name} is not a valid WebAssembly module: {error}") from None
-        if path is not None:
-            _store(path, bytes(compiled.serialize()))
+        if self._cache is not None:
+            self._cache.store(engine, sha256, compiled)
         return compiled
 
 
@@ -310,19 +300,3 @@ def _exports(compiled: wasmtime.Module) -> dict[str, FunctionType]:
         for item in compiled.exports
         if isinstance(item.type, wasmtime.FuncType)
     }
-
-
-def _store(path: Path, code: bytes) -> None:
-    """Write machine code for the next start; failing to is no reason not to run it now."""
-    try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent)
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(code)
-            Path(temporary).replace(path)
-        except OSError:
-            Path(temporary).unlink()
-            raise
-    except OSError as error:
-        _log.warning("compiled code not cached", path=str(path), reason=str(error))

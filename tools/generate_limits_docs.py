@@ -27,6 +27,7 @@ SINGLE = {
     "scheduler/pressure.py": ("PROCESSES", "FRACTION"),
     "scheduler/registry.py": ("MAX_NAMES", "MAX_NAME_BYTES"),
     "scheduler/modules.py": ("MODULES_KEPT", "COMPILATIONS_AT_ONCE"),
+    "scheduler/code_cache.py": ("MAX_CACHE_BYTES",),
     "node/modules.py": ("MAX_STORED_BYTES", "MAX_MEMORY_BYTES", "MAX_FETCHES"),
     "node/remote_spawn.py": ("MAX_PENDING_SPAWNS", "SPAWN_TIMEOUT_S"),
     "node/session.py": ("MAX_PENDING_BATCHES",),
