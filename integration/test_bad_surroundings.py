@@ -82,11 +82,13 @@ def test_the_memory_of_oversized_frames_is_given_back(nodes: NodeStarter) -> Non
         pages = int(Path(f"/proc/{a.process.pid}/statm").read_text().split()[1])
         return pages * os.sysconf("SC_PAGESIZE") // 2**20
 
-    before = resident_mib()
-    for size in (2**21, MAX_FRAME_BYTES // 2 + 1):
-        for _ in range(5):
+    # Twelve frames of 64 MiB, and small ones that decode to much more. The allocator keeps some of what it
+    # once had, the more the busier the machine; it does not keep more and more.
+    before, frame_mib = resident_mib(), MAX_FRAME_BYTES // 2**20
+    for size, count in ((2**21, 5), (MAX_FRAME_BYTES // 2 + 1, 12)):
+        for _ in range(count):
             send_frames(a, b"\x0a\x00" * size)
-    wait_for(lambda: resident_mib() < before + 3 * MAX_FRAME_BYTES // 2**20, "the memory given back")
+    wait_for(lambda: resident_mib() < before + 5 * frame_mib, "the memory given back", timeout_s=30)
 
 
 def test_a_full_disk_costs_the_module_store_and_nothing_else(nodes: NodeStarter) -> None:
