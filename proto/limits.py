@@ -58,7 +58,7 @@ so 50 GB."""
 
 # --- Spawn requests ---------------------------------------------------------------------------
 
-MAX_ENTRY_BYTES = 1 * KIB
+MAX_ENTRY_BYTES = 4 * KIB
 """bytes of UTF-8; name of an entry function. Mangled Rust names stay far below."""
 
 MAX_PARAMS = 128

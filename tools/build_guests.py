@@ -8,6 +8,7 @@ WebAssembly tool chain has to be installed.
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -103,7 +104,7 @@ def assemble_wat(source: Path, target: Path) -> None:
 def build(source: Path) -> Path:
     """Build and check one guest; it appears under its name only when it is good."""
     target = OUTPUT / f"{source.stem}.wasm"
-    fresh = target.with_suffix(".new")
+    fresh = target.with_suffix(f".{os.getpid()}.new")  # another build may run at the same time
     try:
         if source.suffix == ".c":
             compile_c(source, fresh)

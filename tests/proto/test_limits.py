@@ -53,7 +53,12 @@ def test_the_longest_address_is_a_dns_name_and_a_port() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "native"), [("MAX_PARAMS", "ENTRY_PARAMS_MAX"), ("PROCESSES_CEILING", "PROCESSES_MAX")]
+    ("name", "native"),
+    [
+        ("MAX_PARAMS", "ENTRY_PARAMS_MAX"),
+        ("PROCESSES_CEILING", "PROCESSES_MAX"),
+        ("MAX_ENTRY_BYTES", "ENTRY_NAME_MAX"),
+    ],
 )
 def test_what_may_be_asked_for_is_what_the_native_core_takes(name: str, native: str) -> None:
     text = (Path(__file__).parents[2] / "scheduler" / "_limits.pxd").read_text()
