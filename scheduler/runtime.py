@@ -17,6 +17,7 @@ import structlog
 import trio
 
 from luna.proto.errors import LunaError, NotFoundError, RefusedError
+from luna.proto.limits import MAX_THREADS
 from luna.scheduler import _core
 from luna.scheduler._core import Core, NativeRequest, ProcessGoneError
 from luna.scheduler.births import DEFAULT_ENVIRONMENT, Births, Born, Spawn
@@ -316,7 +317,7 @@ class Runtime:
 
 def default_threads() -> int:
     """Scheduler threads when nothing else is asked for: the cores this process may use."""
-    return max(1, len(os.sched_getaffinity(0)))
+    return max(1, min(len(os.sched_getaffinity(0)), MAX_THREADS))
 
 
 @asynccontextmanager
