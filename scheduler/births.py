@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from typing import Final, final
 
 from luna.proto.errors import ClosedError, InvalidError, LunaError, RefusedError
-from luna.scheduler._core import Core, NativeOutput, NativeRequest
+from luna.scheduler._core import Core
+from luna.scheduler._handles import NativeOutput, NativeRequest
 from luna.scheduler.config import Param, ProcessConfig
 from luna.scheduler.modules import Module
 from luna.scheduler.reasons import explain

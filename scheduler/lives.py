@@ -15,7 +15,8 @@ import trio
 
 from luna.proto.errors import ClosedError, NotFoundError
 from luna.proto.limits import DEAD_LOGS_KEPT
-from luna.scheduler._core import Core, NativeOutput
+from luna.scheduler._core import Core
+from luna.scheduler._handles import NativeOutput
 from luna.scheduler.births import Birth, Spawn
 from luna.scheduler.facts import ExitStatus
 from luna.scheduler.logs import LogReader

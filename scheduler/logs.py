@@ -9,7 +9,7 @@ from typing import Self, final
 import trio
 
 from luna.proto.errors import WouldBlockError
-from luna.scheduler._core import NativeOutput
+from luna.scheduler._handles import NativeOutput
 
 __all__ = ["LogChunk", "LogReader"]
 

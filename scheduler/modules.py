@@ -23,7 +23,8 @@ from wasmtime import _ffi as wasmtime_ffi
 from luna.proto.errors import InvalidError
 from luna.proto.limits import MAX_MODULE_BYTES
 from luna.scheduler import hostcalls
-from luna.scheduler._core import Core, NativeModule
+from luna.scheduler._core import Core
+from luna.scheduler._handles import NativeModule
 from luna.scheduler.code_cache import CodeCache
 from luna.scheduler.engine import Engine, Engines, address_of, mode_for
 

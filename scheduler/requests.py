@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Final, final
 
 from luna.proto.errors import NotFoundError
-from luna.scheduler._core import NativeRequest
+from luna.scheduler._handles import NativeRequest
 from luna.scheduler.config import ProcessConfig
 from luna.scheduler.hostcalls import HOST_CALLS
 

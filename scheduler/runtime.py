@@ -19,7 +19,8 @@ import trio
 from luna.proto.errors import LunaError, NotFoundError, RefusedError
 from luna.proto.limits import MAX_THREADS
 from luna.scheduler import _core
-from luna.scheduler._core import Core, NativeRequest, ProcessGoneError
+from luna.scheduler._core import Core
+from luna.scheduler._handles import NativeRequest, ProcessGoneError
 from luna.scheduler.births import DEFAULT_ENVIRONMENT, Births, Born, Spawn
 from luna.scheduler.config import Param, ProcessConfig
 from luna.scheduler.engine import Engines
