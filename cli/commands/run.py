@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -113,13 +114,44 @@ def _run(
 
 
 async def _run_to_end(data: bytes, name: str, config: ProcessConfig) -> Exit:
+    """Run the program to its end. Raises KeyboardInterrupt, after everything has stopped, on Ctrl-C.
+
+    The signal is waited for: Python would raise KeyboardInterrupt between any two steps of whatever task is
+    running, the event loop's own code included.
+    """
+    import trio
+
     from luna.scheduler.runtime import open_runtime
 
-    async with open_runtime(node_id=0) as runtime:
-        module = await runtime.load_module(data, name)
-        pid = await runtime.spawn(module, config=config, output="inherit")
-        status = await runtime.wait_exit(pid)
-    return Exit(status.kind.name.lower(), status.code, status.reason)
+    ends: list[Exit] = []
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a job in the background stays one
+        receiver: AbstractContextManager[AsyncIterator[int]] = nullcontext(_never())
+    else:
+        receiver = trio.open_signal_receiver(signal.SIGINT)
+    with receiver as interruptions:
+        async with trio.open_nursery() as nursery:
+
+            async def stop_at_interruption() -> None:
+                async for _ in interruptions:
+                    nursery.cancel_scope.cancel()
+
+            nursery.start_soon(stop_at_interruption)
+            async with open_runtime(node_id=0) as runtime:
+                module = await runtime.load_module(data, name)
+                pid = await runtime.spawn(module, config=config, output="inherit")
+                status = await runtime.wait_exit(pid)
+                ends.append(Exit(status.kind.name.lower(), status.code, status.reason))
+            nursery.cancel_scope.cancel()
+    if not ends:
+        raise KeyboardInterrupt
+    return ends[0]
+
+
+async def _never() -> AsyncIterator[int]:
+    import trio
+
+    await trio.sleep_forever()
+    yield 0
 
 
 @contextmanager
