@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -20,6 +20,8 @@ from luna.cli.params import check_unicode, is_unicode
 from luna.cli.result import NOTHING, Line, Result
 
 if TYPE_CHECKING:
+    import trio
+
     from luna.scheduler.config import ProcessConfig
 
 
@@ -124,34 +126,27 @@ async def _run_to_end(data: bytes, name: str, config: ProcessConfig) -> Exit:
     from luna.scheduler.runtime import open_runtime
 
     ends: list[Exit] = []
-    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a job in the background stays one
-        receiver: AbstractContextManager[AsyncIterator[int]] = nullcontext(_never())
-    else:
-        receiver = trio.open_signal_receiver(signal.SIGINT)
-    with receiver as interruptions:
-        async with trio.open_nursery() as nursery:
-
-            async def stop_at_interruption() -> None:
-                async for _ in interruptions:
-                    nursery.cancel_scope.cancel()
-
-            nursery.start_soon(stop_at_interruption)
-            async with open_runtime(node_id=0) as runtime:
-                module = await runtime.load_module(data, name)
-                pid = await runtime.spawn(module, config=config, output="inherit")
-                status = await runtime.wait_exit(pid)
-                ends.append(Exit(status.kind.name.lower(), status.code, status.reason))
-            nursery.cancel_scope.cancel()
+    async with trio.open_nursery() as nursery:
+        if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # a job in the background stays one
+            await nursery.start(_cancel_at_interruption, nursery.cancel_scope)
+        async with open_runtime(node_id=0) as runtime:
+            module = await runtime.load_module(data, name)
+            pid = await runtime.spawn(module, config=config, output="inherit")
+            status = await runtime.wait_exit(pid)
+            ends.append(Exit(status.kind.name.lower(), status.code, status.reason))
+        nursery.cancel_scope.cancel()
     if not ends:
         raise KeyboardInterrupt
     return ends[0]
 
 
-async def _never() -> AsyncIterator[int]:
+async def _cancel_at_interruption(scope: trio.CancelScope, *, task_status: trio.TaskStatus[None]) -> None:
     import trio
 
-    await trio.sleep_forever()
-    yield 0
+    with trio.open_signal_receiver(signal.SIGINT) as interruptions:
+        task_status.started()
+        async for _ in interruptions:
+            scope.cancel()
 
 
 @contextmanager
