@@ -91,6 +91,8 @@ cdef enum:
     INJECTOR_INTERVAL = 61
     # processes moved from the shared queue at once
     INJECTOR_BATCH = 64
+    # woken processes from which on a sleeping thread is woken to share them
+    WOKEN_WORTH_A_THREAD = 2
     # picks in a row of the process woken last before others woken get a turn
     NEXT_STREAK = 16
     # timers fired before the clock's lock is let go

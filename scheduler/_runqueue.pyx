@@ -138,7 +138,10 @@ cdef void wake_from(Worker* worker, Process* process) noexcept nogil:
     pthread_mutex_unlock(&worker.lock)
     if displaced != NULL:
         luna_add(&runtime.queued, 1)
-        wake_one_thread(runtime)
+        # A single one this thread comes to soon, or the next epoch offers it to others: a sleeping
+        # thread woken for it would fight this one for every process it makes.
+        if luna_load64(&worker.woken.count) >= WOKEN_WORTH_A_THREAD:
+            wake_one_thread(runtime)
 
 
 cdef void requeue_preempted(Worker* worker, Process* process) noexcept nogil:
