@@ -43,7 +43,6 @@ cdef extern from * nogil:
     void luna_mask_signals(sigset_t*)
     void luna_restore_signals(sigset_t*)
 
-cdef uint64_t ANY_ENVIRONMENT = 0xFFFFFFFFFFFFFFFF
 
 cdef enum:
     SNAPSHOT_ENTRY_BYTES = 128     # of an entry name shown to people

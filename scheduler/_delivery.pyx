@@ -5,15 +5,12 @@ must learn goes back: a link dies, a monitor fires, `exists` is answered.
 """
 
 
-
 from luna.scheduler._codec cimport FIRST_PYTHON_FIELD, Wire, decode, next_field
 from luna.scheduler._peers cimport find_peer, queue_signal, take_down
 from luna.scheduler._platform cimport *
 from luna.scheduler._signals cimport append, free_signal, new_signal, reserve
 from luna.scheduler._table cimport is_alive, post
 from luna.scheduler._types cimport *
-
-cdef uint64_t ANY_ENVIRONMENT = 0xFFFFFFFFFFFFFFFF
 
 
 cdef void answer_for_dead(Runtime* runtime, Signal* signal, int64_t target, int exit) noexcept nogil:

@@ -22,7 +22,6 @@ from luna.scheduler._types cimport *
 
 cdef uint64_t FUEL_PER_UNIT = 100_000
 cdef uint64_t FUEL_MAX = 0x7FFFFFFFFFFFFFFF
-cdef uint64_t ANY_ENVIRONMENT = 0xFFFFFFFFFFFFFFFF
 
 
 # -- wasi --------------------------------------------------------------------------

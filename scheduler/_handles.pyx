@@ -16,8 +16,6 @@ from luna.scheduler._process cimport add_error
 from luna.scheduler._signals cimport *
 from luna.scheduler._types cimport *
 
-cdef uint64_t ANY_ENVIRONMENT = 0xFFFFFFFFFFFFFFFF
-
 
 cdef class NativeModule:
     """A reference to linked code."""

@@ -13,8 +13,6 @@ from luna.scheduler._process cimport drain, end_wait, take_as_scratch
 from luna.scheduler._signals cimport *
 from luna.scheduler._types cimport *
 
-cdef int64_t TIMED_OUT = 9027
-
 
 cdef inline wasm_trap_t* no_scratch(const char* function) noexcept nogil:
     cdef char text[160]

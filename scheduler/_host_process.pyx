@@ -16,7 +16,6 @@ from luna.scheduler._signals cimport *
 from luna.scheduler._table cimport is_alive
 from luna.scheduler._types cimport *
 
-cdef uint64_t ANY_ENVIRONMENT = 0xFFFFFFFFFFFFFFFF
 cdef uint32_t PARAM_BYTES = 17
 
 

@@ -3,8 +3,6 @@ from luna.scheduler._types cimport *
 
 cdef struct Row:
     int32_t index
-    int32_t parameter_count
-    uint8_t parameters[REQUEST_ARGS_MAX]   # wasm value kinds
     uint8_t result_kind
     char name[128]                         # namespace::name
 

@@ -99,7 +99,6 @@ cdef class Linker:
             memcpy(self.rows[position].name, <const char*>text, len(text))
             self.rows[position].index = index
             self.rows[position].result_kind = KINDS[result] if result else 0
-            self.rows[position].parameter_count = len(parameters)
             address = 0
             if where == "native":
                 address, native_suspends = native.pop((namespace, name))

@@ -21,9 +21,6 @@ from luna.scheduler._signals cimport *
 from luna.scheduler._table cimport insert, lock_process, remove, take_inbox, unlock_process
 from luna.scheduler._types cimport *
 
-cdef uint64_t ANY_ENVIRONMENT = 0xFFFFFFFFFFFFFFFF
-cdef int64_t TIMED_OUT = 9027
-
 
 cdef Process* new_process(Runtime* runtime, Module* module, Config* config, uint64_t environment, Output* output, const char* entry, size_t entry_size) noexcept nogil:
     """A process that is nowhere yet; takes over the reference to `output`.

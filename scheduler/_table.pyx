@@ -12,8 +12,6 @@ from luna.scheduler._platform cimport *
 from luna.scheduler._runqueue cimport wake
 from luna.scheduler._types cimport *
 
-cdef uint64_t ANY_ENVIRONMENT = 0xFFFFFFFFFFFFFFFF
-
 
 cdef void init_table(Runtime* runtime) noexcept nogil:
     cdef int index

@@ -16,6 +16,14 @@ from luna.scheduler._limits cimport *
 from luna.scheduler._platform cimport pthread_cond_t, pthread_mutex_t, pthread_t
 from luna.scheduler._wasmtime cimport *
 
+cdef extern from *:
+    """
+    #define LUNA_ANY_ENVIRONMENT UINT64_MAX
+    #define LUNA_TIMED_OUT 9027
+    """
+    uint64_t ANY_ENVIRONMENT "LUNA_ANY_ENVIRONMENT"    # whichever it is; no process lives there
+    int64_t TIMED_OUT "LUNA_TIMED_OUT"                 # result code of every wait that timed out
+
 cdef enum:
     NODE_SHIFT = 40
     SHARDS = 256
@@ -207,7 +215,6 @@ cdef struct Request:
     int64_t args[REQUEST_ARGS_MAX]
 
 cdef struct CatchFrame:
-    CatchFrame* outer
     Process* process
     wasmtime_call_future_t* future
     wasmtime_func_t function
@@ -264,7 +271,6 @@ cdef struct Process:
     wasmtime_call_future_t* future
     wasm_trap_t* trap
     wasmtime_error_t* error
-    CatchFrame* catching
     int catch_depth
     Mailbox mailbox
     Signal* scratch
