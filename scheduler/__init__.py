@@ -6,7 +6,7 @@ from luna.scheduler.facts import ExitKind, ExitStatus, ProcessInfo, RuntimeStati
 from luna.scheduler.logs import LogChunk, LogReader
 from luna.scheduler.modules import FunctionType, Module
 from luna.scheduler.peers import PeerGateway, PeerStatistics
-from luna.scheduler.requests import GuestTrap, Request
+from luna.scheduler.requests import GuestData, GuestTrap, Request
 from luna.scheduler.runtime import Runtime, open_runtime
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "ExitKind",
     "ExitStatus",
     "FunctionType",
+    "GuestData",
     "GuestTrap",
     "LogChunk",
     "LogReader",

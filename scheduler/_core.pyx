@@ -48,8 +48,9 @@ cdef enum:
     SNAPSHOT_ENTRY_BYTES = 128     # of an entry name shown to people
 
 # Kinds of events, for Python.
-REQUEST, CANCELLED, SPAWNED, EXITED, OUTPUT, CODE = (
-    EVENT_REQUEST, EVENT_CANCELLED, EVENT_SPAWNED, EVENT_EXITED, EVENT_OUTPUT, EVENT_CODE
+REQUEST, CANCELLED, SPAWNED, EXITED, OUTPUT, CODE, RELEASED, DROPPED = (
+    EVENT_REQUEST, EVENT_CANCELLED, EVENT_SPAWNED, EVENT_EXITED, EVENT_OUTPUT, EVENT_CODE, EVENT_RELEASED,
+    EVENT_DROPPED,
 )
 
 COUNTER_NAMES = (
@@ -104,6 +105,20 @@ cdef void take_snapshots(Shard* shard, vector[Snapshot]* snapshots) noexcept nog
         snapshot.born_ns = process.born_ns
         snapshots.push_back(snapshot)
     pthread_mutex_unlock(&shard.lock)
+
+
+cdef void discard_events(Runtime* runtime) noexcept nogil:
+    """Free events that nobody will take."""
+    cdef Event* event = take_events(runtime)
+    cdef Event* following
+    while event != NULL:
+        following = event.next
+        if event.kind == EVENT_REQUEST:
+            release_request(<Request*>event.pointer)
+        elif event.kind == EVENT_EXITED:
+            release_output(<Output*>event.pointer)
+        free_event(event)
+        event = following
 
 
 cdef class Core:
@@ -190,6 +205,7 @@ cdef class Core:
             if not stuck:
                 self.destroy_processes()
                 empty_clock(runtime)
+                discard_events(runtime)
                 close_events(runtime)
         if not stuck:
             close_peers(runtime)  # with the GIL, under which others use their descriptor

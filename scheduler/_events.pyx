@@ -1,8 +1,9 @@
 """What the core has to tell Python: an event list behind one eventfd.
 
 Python takes all events at once when the descriptor is readable. Events are
-bounded by what causes them: at most one request, spawn, end and code event per
-process, and one output event until Python has looked.
+bounded by what causes them: at most one request, spawn, end, release and code
+event per process, one output event until Python has looked, and one event for
+each resource of Python's in a message.
 
 A Request is shared by a parked process and the Python task that serves it. Its
 lock decides who may touch the guest's memory: Python while `process` is set,
@@ -10,10 +11,9 @@ nobody from Python afterwards.
 """
 
 from libc.stdlib cimport calloc, free, malloc
-from libc.string cimport strlen
+from libc.string cimport strdup
 
 from luna.scheduler._platform cimport *
-from luna.scheduler._signals cimport copy_text, release_output
 from luna.scheduler._types cimport *
 
 
@@ -25,16 +25,7 @@ cdef int init_events(Runtime* runtime) noexcept nogil:
 
 
 cdef void close_events(Runtime* runtime) noexcept nogil:
-    cdef Event* event = take_events(runtime)
-    cdef Event* following
-    while event != NULL:
-        following = event.next
-        if event.kind == EVENT_REQUEST:
-            release_request(<Request*>event.pointer)
-        elif event.kind == EVENT_EXITED:
-            release_output(<Output*>event.pointer)
-        free_event(event)
-        event = following
+    """Every event was taken, and none will come."""
     if runtime.event_fd >= 0:
         close(runtime.event_fd)
         runtime.event_fd = -1  # the number may soon be another file's
@@ -49,7 +40,7 @@ cdef void emit(Runtime* runtime, int kind, int64_t a, int64_t b, int64_t c, void
     event.b = b
     event.c = c
     event.pointer = pointer
-    event.text = copy_text(text, strlen(text)) if text != NULL else NULL
+    event.text = strdup(text) if text != NULL else NULL
     pthread_mutex_lock(&runtime.event_lock)
     first = runtime.last_event == NULL
     if first:

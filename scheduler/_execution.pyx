@@ -265,9 +265,11 @@ cdef void conclude(Process* process) noexcept nogil:
     cdef int code = process.exit_code
     cdef char* text = process.exit_text
     cdef int is_told
+    cdef int owns_foreign
     if process.request != NULL:
         emit(runtime, EVENT_CANCELLED, process.request.id, 0, 0, NULL, NULL)
         abandon_request(process)
+    owns_foreign = process.owns_foreign
     if process.phase <= PHASE_INSTANTIATING:
         report_spawn(process, process.exit_text)
     bury(process)
@@ -276,6 +278,8 @@ cdef void conclude(Process* process) noexcept nogil:
         retain_output(output)
     process.exit_text = NULL
     destroy(process)
+    if owns_foreign:
+        emit(runtime, EVENT_RELEASED, pid, 0, 0, NULL, NULL)
     if is_told:
         emit(runtime, EVENT_EXITED, pid, kind, code, output, text)
     free(text)

@@ -15,7 +15,7 @@ cdef class NativeRequest:
     cdef Process* lock(self) except NULL
     cdef void unlock(self) noexcept
     cdef uint8_t* memory_at(self, Process* process, uint64_t pointer, uint64_t size) noexcept
-    cdef void answer(self, int64_t result, const char* text) noexcept
+    cdef void answer(self, Signal* signal, int64_t value) noexcept
 
 cdef NativeModule wrap_module(Module* module)
 cdef NativeOutput wrap_output(Output* output)

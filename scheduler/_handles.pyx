@@ -268,6 +268,42 @@ cdef class NativeRequest:
         finally:
             self.unlock()
 
+    def own(self) -> None:
+        """Have RELEASED told when the process ends: Python keeps something for it."""
+        self.lock().owns_foreign = 1
+        self.unlock()
+
+    def push_resource(self, int kind, int64_t number) -> tuple:
+        """Put a resource of Python's into the scratch message: (index, None) or (0, what is wrong)."""
+        cdef Signal* message = self.lock().scratch
+        cdef int index
+        try:
+            if message == NULL:
+                return 0, "there is no message: create or receive one first"
+            if message.kind != SIGNAL_MESSAGE:
+                return 0, "the message is not a data message"
+            index = add_resource(message, kind, <void*>number)
+            if index < 0:
+                return 0, "a message holds at most 4096 resources"
+            return index, None
+        finally:
+            self.unlock()
+
+    def take_resource(self, int kind, int64_t index) -> tuple:
+        """Take a resource of Python's from the scratch message: (number, None) or (0, what is wrong)."""
+        cdef Signal* message = self.lock().scratch
+        try:
+            if message == NULL:
+                return 0, "there is no message: create or receive one first"
+            if message.kind != SIGNAL_MESSAGE:
+                return 0, "the message is not a data message"
+            if <uint64_t>index >= message.resource_count or message.resources[index].kind != kind:
+                return 0, "the message has no such resource at that index"
+            message.resources[index].kind = RESOURCE_TAKEN
+            return <int64_t>message.resources[index].pointer, None
+        finally:
+            self.unlock()
+
     def module(self, int64_t number) -> NativeModule | None:
         """The module of that id in the process's table, -1 its own; None if unknown."""
         cdef Process* process = self.lock()
@@ -290,18 +326,27 @@ cdef class NativeRequest:
 
     def complete(self, int64_t result) -> None:
         """Answer the call; the process runs on with this result."""
-        self.answer(result, NULL)
+        self.answer(new_signal(self.request.runtime, SIGNAL_RESULT, 0), result)
+
+    def complete_with_data(self, bytes data, uint32_t size_out) -> None:
+        """Answer a call that hands bytes to the guest; their length goes to the address `size_out`."""
+        cdef Signal* signal = new_signal(self.request.runtime, SIGNAL_RESULT, 0)
+        signal.exit = ANSWER_DATA
+        if not append(signal, PyBytes_AS_STRING(data), len(data)):
+            signal.exit = ANSWER_TRAP
+            set_text(signal, b"the answer is larger than 256 MiB")
+        self.answer(signal, size_out)
 
     def trap(self, bytes text) -> None:
         """Trap the process with this text."""
-        self.answer(0, text)
+        cdef Signal* signal = new_signal(self.request.runtime, SIGNAL_RESULT, 0)
+        signal.exit = ANSWER_TRAP
+        set_text(signal, text)
+        self.answer(signal, 0)
 
-    cdef void answer(self, int64_t result, const char* text) noexcept:
+    cdef void answer(self, Signal* signal, int64_t value) noexcept:
         cdef Runtime* runtime = self.request.runtime
-        cdef Signal* signal = new_signal(runtime, SIGNAL_RESULT, 0)
-        signal.value = result
+        signal.value = value
         signal.tag = self.sequence
-        if text != NULL:
-            set_text(signal, text)
         with nogil:
             deliver(runtime, signal, self.request.pid, ANY_ENVIRONMENT, NULL)

@@ -1,8 +1,4 @@
-"""Host functions of `lunatic::{error, timer, version, trap}` and three of WASI's.
-
-`trap::catch` calls back into the guest: the inner call has a fiber of its own,
-polled from the continuation of the outer one.
-"""
+"""Host functions of `lunatic::{error, timer, version}` and three of WASI's."""
 
 from libc.stdint cimport uint16_t
 from libc.stdlib cimport calloc, free, malloc
@@ -160,76 +156,6 @@ cdef wasm_trap_t* version_patch(void* env, wasmtime_caller_t* caller, wasmtime_v
     return NULL
 
 
-# -- lunatic::trap ----------------------------------------------------------------------------
-
-cdef void leave_catch(CatchFrame* frame) noexcept nogil:
-    cdef Process* process = frame.process
-    if frame.future != NULL:
-        wasmtime_call_future_delete(frame.future)
-        frame.future = NULL
-        luna_add64(&process.runtime.counters[COUNT_FUTURES], -1)
-    if frame.trap != NULL:
-        wasm_trap_delete(frame.trap)
-    if frame.error != NULL:
-        wasmtime_error_delete(frame.error)
-
-
-cdef void finish_catch(void* env) noexcept nogil:
-    cdef CatchFrame* frame = <CatchFrame*>env
-    leave_catch(frame)
-    frame.process.catch_depth -= 1
-    free(frame)
-
-
-cdef wbool resume_catch(void* env) noexcept nogil:
-    cdef CatchFrame* frame = <CatchFrame*>env
-    if not wasmtime_call_future_poll(frame.future):
-        return False
-    # A trap inside is an answer, 0, not the end of the process; so is proc_exit.
-    frame.process.exiting = 0
-    if frame.trap == NULL and frame.error == NULL:
-        frame.results_out[0].of.i32 = frame.result[0].of.i32
-    else:
-        frame.results_out[0].of.i32 = 0
-    return True
-
-
-cdef wbool at_once(void* env) noexcept nogil:
-    return True
-
-
-cdef void catch_trap(void* env, wasmtime_caller_t* caller, const wasmtime_val_t* args, size_t nargs, wasmtime_val_t* results, size_t nresults, wasm_trap_t** trap_out, wasmtime_async_continuation_t* continuation) noexcept nogil:
-    cdef Process* process = caller_process(caller)
-    cdef wasmtime_extern_t export
-    cdef CatchFrame* frame
-    continuation.callback = at_once
-    continuation.env = NULL
-    continuation.finalizer = NULL
-    if process.phase < PHASE_CALLING:
-        trap_out[0] = trap(b"lunatic::trap::catch: not possible in the start section of a module")
-        return
-    if process.catch_depth >= CATCH_DEPTH_MAX:
-        trap_out[0] = trap(b"lunatic::trap::catch: at most 64 calls deep")
-        return
-    if not wasmtime_caller_export_get(caller, b"_lunatic_catch_trap", 19, &export) or export.kind != LUNA_EXTERN_FUNC:
-        trap_out[0] = trap(b"lunatic::trap::catch: the module exports no function _lunatic_catch_trap")
-        return
-    frame = <CatchFrame*>calloc(1, sizeof(CatchFrame))
-    process.catch_depth += 1
-    frame.process = process
-    frame.function = export.of.func
-    frame.args[0] = args[0]
-    frame.args[1] = args[1]
-    frame.results_out = results
-    frame.future = wasmtime_func_call_async(
-        process.context, &frame.function, frame.args, 2, frame.result, 1, &frame.trap, &frame.error
-    )
-    luna_add64(&process.runtime.counters[COUNT_FUTURES], 1)
-    continuation.callback = resume_catch
-    continuation.env = frame
-    continuation.finalizer = finish_catch
-
-
 # -- WASI calls that wasmtime's own would not do as we need ------------------------------------------------------------------------
 
 cdef enum:
@@ -364,7 +290,6 @@ def functions():
         ("lunatic::version", "major"): (<size_t>version_major, False),
         ("lunatic::version", "minor"): (<size_t>version_minor, False),
         ("lunatic::version", "patch"): (<size_t>version_patch, False),
-        ("lunatic::trap", "catch"): (<size_t>catch_trap, True),
         ("wasi_snapshot_preview1", "proc_exit"): (<size_t>proc_exit, False),
         ("wasi_snapshot_preview1", "poll_oneoff"): (<size_t>poll_oneoff, True),
         ("wasi_snapshot_preview1", "sched_yield"): (<size_t>sched_yield, True),

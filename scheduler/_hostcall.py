@@ -48,8 +48,13 @@ class Where(StrEnum):
 
     NATIVE = "native"  # the native core, on the scheduler thread
     REQUEST = "request"  # Python, on trio, while the process is parked
+    REQUEST_DATA = "request_data"  # the same, and its answer is bytes placed in the guest's memory
     WASI = "wasi"  # wasmtime's own WASI preview 1
-    UNBUILT = "unbuilt"  # links; calling it traps and names the function
+
+    @property
+    def parks(self) -> bool:
+        """Whether the calling process is always parked."""
+        return self in (Where.REQUEST, Where.REQUEST_DATA)
 
 
 @final
@@ -135,6 +140,6 @@ class Rows:
             returns=returns,
             summary=summary,
             traps=traps,
-            suspends=suspends,
-            where=self._where if where is None else where,
+            suspends=suspends or (where or self._where).parks,
+            where=where or self._where,
         )

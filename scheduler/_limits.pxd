@@ -48,8 +48,9 @@ cdef enum:
     ENTRY_PARAMS_MAX = 128
     # bytes of an entry function's name
     ENTRY_NAME_MAX = 4096
-    # nested lunatic::trap::catch calls; each holds a fiber of its own
-    CATCH_DEPTH_MAX = 64
+    # calls into the guest from its own host calls, one within the other, that
+    # lunatic::trap::catch may make; each holds a fiber of its own
+    NESTED_CALLS_MAX = 64
     # entries of each resource table of a process: configs, modules, timers, errors
     RESOURCES_MAX = 1_000_000
     # elements of a wasm table, as in Lunatic

@@ -1,11 +1,6 @@
 from libc.stdint cimport int32_t, uint8_t
 from luna.scheduler._types cimport *
 
-cdef struct Row:
-    int32_t index
-    uint8_t result_kind
-    char name[128]                         # namespace::name
-
 cdef class Linker:
     cdef wasmtime_linker_t* linker
     cdef Row* rows

@@ -1,16 +1,14 @@
 """Defines every host call of the table in a wasmtime linker.
 
-A row is native (a function of a _host_* module), a request (parked here, served
-by Python), one of wasmtime's own WASI functions, or not built yet (it links,
-and traps with its name when called).
+A row is native (a function of a _host_* module), a request (parked, served by
+Python) or one of wasmtime's own WASI functions.
 """
 
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy
 
-from luna.scheduler import _host_config, _host_message, _host_misc, _host_process
-from luna.scheduler._events cimport emit, new_request
-from luna.scheduler._guest cimport *
+from luna.scheduler import _host_config, _host_message, _host_misc, _host_process, _host_trap
+from luna.scheduler._host_request cimport request, request_data
 from luna.scheduler._platform cimport *
 from luna.scheduler._types cimport *
 
@@ -20,37 +18,9 @@ KINDS = {"i": LUNA_WASM_I32, "I": LUNA_WASM_I64, "f": LUNA_WASM_F64}
 def native_functions() -> dict:
     """(namespace, name) -> (address, suspends) of every function of the native core."""
     functions: dict = {}
-    for module in (_host_message, _host_process, _host_config, _host_misc):
+    for module in (_host_message, _host_process, _host_config, _host_misc, _host_trap):
         functions.update(module.functions())
     return functions
-
-
-cdef void request(void* env, wasmtime_caller_t* caller, const wasmtime_val_t* args, size_t nargs, wasmtime_val_t* results, size_t nresults, wasm_trap_t** trap_out, wasmtime_async_continuation_t* continuation) noexcept nogil:
-    cdef Row* row = <Row*>env
-    cdef Process* process = caller_process(caller)
-    cdef Request* made
-    cdef size_t index
-    prepare(process, results, nresults, trap_out, continuation)
-    if nresults == 1:
-        results[0].kind = row.result_kind
-    find_memory(process, caller)
-    made = new_request(process, row.index)
-    made.arg_count = <int32_t>nargs
-    for index in range(nargs):
-        if args[index].kind == LUNA_WASM_I32:
-            made.args[index] = args[index].of.i32
-        else:
-            made.args[index] = args[index].of.i64
-    process.request = made
-    process.wait = WAIT_RESULT
-    process.wait_node = -1
-    emit(process.runtime, EVENT_REQUEST, made.id, process.wait_sequence, 0, made, NULL)
-
-
-cdef wasm_trap_t* unbuilt(void* env, wasmtime_caller_t* caller, wasmtime_val_raw_t* args, size_t count) noexcept nogil:
-    cdef char text[192]
-    snprintf(text, sizeof(text), b"%s is not available in this version of Luna", (<Row*>env).name)
-    return trap(text)
 
 
 cdef str take_error(wasmtime_error_t* error):
@@ -80,7 +50,7 @@ cdef class Linker:
 
     Must outlive every module linked with it. `rows` are (namespace, name,
     parameter letters, result letter, index, suspends, where) with where one of
-    "native", "request", "wasi", "unbuilt".
+    "native", "request", "request_data" (one that hands bytes to the guest), "wasi".
     """
 
     def __cinit__(self, size_t engine, rows):
@@ -104,10 +74,8 @@ cdef class Linker:
                 address, native_suspends = native.pop((namespace, name))
                 if native_suspends != suspends:
                     raise RuntimeError(f"{namespace}::{name}: the table and the native core differ in `suspends`")
-            elif where == "request":
-                address, suspends = <size_t>request, True
             else:
-                address, suspends = <size_t>unbuilt, False
+                address, suspends = <size_t>(request_data if where == "request_data" else request), True
             self.define(namespace, name, parameters, result, address, suspends, &self.rows[position])
         if native:
             raise RuntimeError(f"native host functions missing in the table: {sorted(native)}")

@@ -327,9 +327,12 @@ cdef void handle(Process* process, Signal* signal) noexcept nogil:
     elif signal.kind == SIGNAL_RESULT:
         if process.wait == WAIT_RESULT and process.request != NULL and signal.tag == process.wait_sequence:
             abandon_request(process)
-            if signal.size > 0:
-                process.wait_trap = copy_text(signal.data, strlen(signal.data))
             end_wait(process, signal.value)
+            if signal.exit == ANSWER_TRAP:
+                process.wait_trap = copy_text(signal.data, strlen(signal.data))
+            elif signal.exit == ANSWER_DATA:
+                process.wait_data = signal
+                return
     elif signal.kind == SIGNAL_EXISTS_REPLY:
         if process.wait == WAIT_RESULT and process.wait_node == signal.sender >> NODE_SHIFT and \
                 signal.value == process.wait_sequence:
@@ -454,6 +457,7 @@ cdef void free_process(Process* process) noexcept nogil:
         signal = following
     clear(runtime, &process.mailbox)
     free_signal(runtime, process.scratch)
+    free_signal(runtime, process.wait_data)
     free_tables(process)
     if process.links != NULL:
         del process.links

@@ -8,6 +8,7 @@ from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memcpy, strlen
 from libcpp.algorithm cimport sort
 
+from luna.scheduler._events cimport emit
 from luna.scheduler._platform cimport *
 from luna.scheduler._types cimport *
 
@@ -39,6 +40,8 @@ cdef void free_signal(Runtime* runtime, Signal* signal) noexcept nogil:
     for index in range(signal.resource_count):
         if signal.resources[index].kind == RESOURCE_MODULE:
             release_module(<Module*>signal.resources[index].pointer)
+        elif signal.resources[index].kind >= RESOURCE_FOREIGN:
+            emit(runtime, EVENT_DROPPED, <int64_t>signal.resources[index].pointer, 0, 0, NULL, NULL)
     free(signal.resources)
     free(signal)
     luna_add64(&runtime.counters[COUNT_SIGNALS], -1)

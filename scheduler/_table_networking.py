@@ -10,7 +10,7 @@ from typing import Final
 
 from luna.scheduler._hostcall import HostCall, Rows, Where
 
-_net = Rows("lunatic::networking", Where.UNBUILT)
+_net = Rows("lunatic::networking", Where.REQUEST)
 
 _ADDRESS = "address_type:i32 address:in port:i32 flow_info:i32 scope_id:i32"
 _STREAM = "unknown stream"

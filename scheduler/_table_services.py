@@ -10,9 +10,9 @@ from typing import Final
 
 from luna.scheduler._hostcall import HostCall, Rows, Where
 
-_distributed = Rows("lunatic::distributed", Where.UNBUILT)
-_sqlite = Rows("lunatic::sqlite", Where.UNBUILT)
-_metrics = Rows("lunatic::metrics", Where.UNBUILT)
+_distributed = Rows("lunatic::distributed", Where.REQUEST)
+_sqlite = Rows("lunatic::sqlite", Where.REQUEST)
+_metrics = Rows("lunatic::metrics", Where.REQUEST)
 
 _STATEMENT = "unknown statement"
 _CONNECTION = "unknown connection"
@@ -89,6 +89,7 @@ _DISTRIBUTED = (
         "A certificate authority for tests, as bytes in guest memory.",
         traps=_ALLOCATES,
         suspends=True,
+        where=Where.REQUEST_DATA,
     ),
     _distributed(
         "default_server_certificates",
@@ -96,6 +97,7 @@ _DISTRIBUTED = (
         "A server certificate signed by the given authority, as bytes in guest memory.",
         traps=f"malformed PEM; {_ALLOCATES}",
         suspends=True,
+        where=Where.REQUEST_DATA,
     ),
     _distributed(
         "sign_node",
@@ -103,6 +105,7 @@ _DISTRIBUTED = (
         "A node certificate for a signing request, as bytes in guest memory.",
         traps=f"malformed PEM; {_ALLOCATES}",
         suspends=True,
+        where=Where.REQUEST_DATA,
     ),
 )
 
@@ -157,6 +160,7 @@ _SQLITE = (
         "The connection's last error as bincode in guest memory.",
         traps=f"{_CONNECTION}; no error; {_ALLOCATES}",
         suspends=True,
+        where=Where.REQUEST_DATA,
     ),
     _sqlite(
         "read_column",
@@ -164,6 +168,7 @@ _SQLITE = (
         "A value of the current row as bincode in guest memory.",
         traps=f"{_STATEMENT}; unknown column; {_ALLOCATES}",
         suspends=True,
+        where=Where.REQUEST_DATA,
     ),
     _sqlite(
         "read_row",
@@ -171,6 +176,7 @@ _SQLITE = (
         "The current row as bincode in guest memory.",
         traps=f"{_STATEMENT}; {_ALLOCATES}",
         suspends=True,
+        where=Where.REQUEST_DATA,
     ),
     _sqlite(
         "column_name",
@@ -178,6 +184,7 @@ _SQLITE = (
         "A column's name as UTF-8 in guest memory.",
         traps=f"{_STATEMENT}; unknown column; {_ALLOCATES}",
         suspends=True,
+        where=Where.REQUEST_DATA,
     ),
     _sqlite(
         "column_names",
@@ -185,6 +192,7 @@ _SQLITE = (
         "All column names as bincode in guest memory.",
         traps=f"{_STATEMENT}; {_ALLOCATES}",
         suspends=True,
+        where=Where.REQUEST_DATA,
     ),
 )
 

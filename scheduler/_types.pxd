@@ -88,9 +88,16 @@ cdef enum:
     WAIT_ROOM                  # in a peer's queue
     WAIT_ROOM_DONE             # the same, of a process whose last wait is done
 
+cdef enum:            # what a SIGNAL_RESULT holds, in `exit`
+    ANSWER_VALUE = 0           # value = result
+    ANSWER_TRAP = 1            # data = text
+    ANSWER_DATA = 2            # data = bytes for the guest, value = where it wants their length
+
 cdef enum:
     RESOURCE_TAKEN = 0
     RESOURCE_MODULE = 1
+    # Python's, known here by a number (`pointer`); kinds from here on are ResourceKind's
+    RESOURCE_FOREIGN = 16
 
 cdef enum:
     OUTPUT_BUFFER = 0
@@ -214,15 +221,25 @@ cdef struct Request:
     int32_t arg_count
     int64_t args[REQUEST_ARGS_MAX]
 
-cdef struct CatchFrame:
+# What a host function is called with: its row of the host-call table.
+cdef struct Row:
+    int32_t index
+    uint8_t result_kind
+    char name[128]                         # namespace::name
+
+# A call into the guest from one of its host calls.
+cdef struct NestedCall:
     Process* process
     wasmtime_call_future_t* future
     wasmtime_func_t function
-    wasmtime_val_t args[2]
+    int has_function
+    wasmtime_val_t args[4]
     wasmtime_val_t result[1]
     wasm_trap_t* trap
     wasmtime_error_t* error
-    wasmtime_val_t* results_out
+    wasmtime_val_t* results_out    # of the outer call
+    wasm_trap_t** trap_out         # the same
+    Signal* data                   # what the guest is to be given
 
 cdef struct Timer:
     TimerNode node
@@ -271,7 +288,7 @@ cdef struct Process:
     wasmtime_call_future_t* future
     wasm_trap_t* trap
     wasmtime_error_t* error
-    int catch_depth
+    int nested_depth           # calls into the guest from its host calls
     Mailbox mailbox
     Signal* scratch
     unordered_map[int64_t, LinkTags]* links
@@ -311,6 +328,8 @@ cdef struct Process:
     size_t wait_result_count
     wasm_trap_t** wait_trap_out
     Request* request
+    Signal* wait_data          # answer to a request that hands bytes to the guest
+    int owns_foreign           # it has, or had, resources of Python's
     int64_t memory_bytes       # last seen, for people; relaxed
     int64_t host_bytes         # kept for the guest in configs, timers and errors
     int64_t wasi_start_ns      # when its WASI clock began to count
@@ -351,6 +370,8 @@ cdef enum:
     EVENT_EXITED = 3           # pid, exit kind, code, text
     EVENT_OUTPUT = 4           # pid of the output's owner
     EVENT_CODE = 5             # pid wants fuel-counting code for module
+    EVENT_RELEASED = 6         # pid has ended, which owned resources of Python's
+    EVENT_DROPPED = 7          # number of a resource of Python's, lost with its message
 
 cdef struct Event:
     Event* next

@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, final
 
 from luna.proto.errors import NotFoundError
-from luna.scheduler._handles import NativeRequest
+from luna.scheduler._handles import NativeRequest, ProcessGoneError
 from luna.scheduler.config import ProcessConfig
 from luna.scheduler.hostcalls import HOST_CALLS
+from luna.scheduler.resources import MAX_RESOURCES, Resource, ResourceKind, Resources
 
 if TYPE_CHECKING:
     from luna.scheduler.modules import Module
 
-__all__ = ["GuestTrap", "Handler", "Request"]
+__all__ = ["GuestData", "GuestTrap", "Handler", "Request"]
 
 OWN: Final = -1
 """id a guest passes for its own module or config."""
@@ -33,12 +35,28 @@ class GuestTrap(Exception):
 
 
 @final
+@dataclass(frozen=True, slots=True)
+class GuestData:
+    """Answer of a host call that hands bytes to the guest: its row is REQUEST_DATA.
+
+    They are placed where the guest's `lunatic_alloc` says, whose address becomes the
+    call's result; the length is stored at `size_out`, 4 bytes little endian.
+    """
+
+    data: bytes
+    size_out: int
+
+
+@final
 class Request:
     """One parked host call. Every method raises ProcessGoneError once the process has died."""
 
-    def __init__(self, native: NativeRequest, find_module: Callable[[bytes], Module | None]) -> None:
+    def __init__(
+        self, native: NativeRequest, find_module: Callable[[bytes], Module | None], resources: Resources
+    ) -> None:
         self._native = native
         self._find_module = find_module
+        self._resources = resources
         self._row = HOST_CALLS[native.row]
         self.pid: Final[int] = native.pid
         self.environment: Final[int] = native.environment
@@ -129,6 +147,67 @@ class Request:
         """Id of a new entry in the process's table of errors."""
         return self._native.add_error(text.replace("\0", "").encode())
 
+    # -- resources ------------------------------------------------------------------
+
+    def add_resource(self, kind: ResourceKind, resource: Resource) -> int:
+        """Give the process a resource; its id. Raises GuestTrap when it has too many of the kind.
+
+        The resource is closed when the process ends, and now if it cannot have it.
+        """
+        try:
+            self._native.own()
+        except ProcessGoneError:
+            resource.close()
+            raise
+        id_ = self._resources.add(self.pid, kind, resource)
+        if id_ is None:
+            resource.close()
+            raise GuestTrap(
+                f"{self.full_name}: a process holds at most {MAX_RESOURCES} of a kind: {kind.label}"
+            )
+        return id_
+
+    def resource(self, kind: ResourceKind, id_: float) -> Resource:
+        """A resource of the process. Raises GuestTrap if it has none of that id."""
+        resource = self._resources.find(self.pid, kind, int(id_))
+        if resource is None:
+            raise self._no_resource(kind, id_)
+        return resource
+
+    def remove_resource(self, kind: ResourceKind, id_: float) -> Resource:
+        """Take a resource from the process, without closing it. Raises GuestTrap if it has none of that id."""
+        resource = self._resources.remove(self.pid, kind, int(id_))
+        if resource is None:
+            raise self._no_resource(kind, id_)
+        return resource
+
+    def push_resource(self, kind: ResourceKind, id_: float) -> int:
+        """Move a resource of the process into its scratch message; the index there.
+
+        Raises GuestTrap if it has none of that id, no data message, or one with too
+        many; in the latter cases the resource is lost, as it was in Lunatic.
+        """
+        number = self._resources.send(self.remove_resource(kind, id_))
+        try:
+            index, problem = self._native.push_resource(kind.number, number)
+        except ProcessGoneError:
+            self._resources.lose(number)
+            raise
+        if problem is not None:
+            self._resources.lose(number)
+            raise GuestTrap(f"{self.full_name}: {problem}")
+        return index
+
+    def take_resource(self, kind: ResourceKind, index: float) -> int:
+        """Move a resource from the scratch message to the process; its id. Raises GuestTrap if none is there."""
+        number, problem = self._native.take_resource(kind.number, int(index))
+        if problem is not None:
+            raise GuestTrap(f"{self.full_name}: {problem}")
+        return self.add_resource(kind, self._resources.receive(number))
+
+    def _no_resource(self, kind: ResourceKind, id_: float) -> GuestTrap:
+        return GuestTrap(f"{self.full_name}: this process has no {kind.label} of id {int(id_)}")
+
     def _out_of_bounds(self) -> GuestTrap:
         return GuestTrap(
             f"{self.full_name}: a pointer or length lies outside the guest's memory, or it exports none"
@@ -142,5 +221,5 @@ def _with_floats(raw: tuple[int, ...], letters: str) -> tuple[int | float, ...]:
     )
 
 
-Handler = Callable[[Request], Awaitable[int | None]]
+Handler = Callable[[Request], Awaitable[int | GuestData | None]]
 """Answers a host call with its wasm result, None for a function without one."""

@@ -34,7 +34,8 @@ from luna.scheduler.peers import PeerGateway
 from luna.scheduler.pressure import watch_memory
 from luna.scheduler.reasons import explain
 from luna.scheduler.registry import Registry
-from luna.scheduler.requests import GuestTrap, Handler, Request
+from luna.scheduler.requests import GuestData, GuestTrap, Handler, Request
+from luna.scheduler.resources import Resources
 
 __all__ = ["Runtime", "open_runtime"]
 
@@ -56,6 +57,7 @@ class Runtime:
         self._births = Births(self._core)
         self._lives = Lives(self._core)
         self._serving: dict[int, trio.CancelScope] = {}
+        self._resources = Resources()
         self.peers: Final = PeerGateway(self._core)
         Registry(self).install(self.set_handler)
         BuiltinHandlers(self._modules).install(self.set_handler)
@@ -257,6 +259,7 @@ class Runtime:
                 )
             self._births.close()
             self._lives.close()
+            self._resources.close()
 
     def _dispatch(self, nursery: trio.Nursery, event: tuple) -> None:  # type: ignore[type-arg]
         match event[0]:
@@ -276,6 +279,10 @@ class Runtime:
                 self._lives.ended(pid, ExitStatus(ExitKind(kind), code, explain(reason)), output)
             case _core.OUTPUT:
                 self._lives.printed(event[1])
+            case _core.RELEASED:
+                self._resources.release(event[1])
+            case _core.DROPPED:
+                self._resources.lose(event[1])
             case _core.CODE:
                 nursery.start_soon(self._provide_fuel_code, event[1], event[2], name="fuel code")
 
@@ -286,8 +293,11 @@ class Runtime:
                 handler = self._handlers.get((row.namespace, row.name))
                 if handler is None:
                     raise GuestTrap(f"{row.full_name}: this runtime belongs to no cluster")
-                result = await handler(Request(native, self._modules.find))
-                native.complete(0 if result is None else result)
+                result = await handler(Request(native, self._modules.find, self._resources))
+                if isinstance(result, GuestData):
+                    native.complete_with_data(result.data, result.size_out & 0xFFFF_FFFF)
+                else:
+                    native.complete(0 if result is None else result)
             except GuestTrap as trap:
                 native.trap(str(trap).encode(errors="replace"))
             except LunaError as error:

@@ -9,7 +9,7 @@ import sys
 import textwrap
 
 from generated_file import ROOT, settle
-from luna.scheduler.hostcalls import HOST_CALLS, WASI_NAMESPACE, HostCall, Kind, Where, namespaces
+from luna.scheduler.hostcalls import HOST_CALLS, WASI_NAMESPACE, HostCall, Kind, namespaces
 
 TARGET = ROOT / "sdk" / "c" / "luna.h"
 WIDTH = 100
@@ -142,8 +142,6 @@ def comment(row: HostCall) -> str:
     text = row.summary
     if row.traps != "never":
         text += f" Traps: {row.traps}."
-    if row.where is Where.UNBUILT:
-        text += " Not built yet: traps."
     lines = textwrap.wrap(text, WIDTH - 6)
     return "/* " + "\n * ".join(lines) + " */"
 

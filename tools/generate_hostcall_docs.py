@@ -15,8 +15,8 @@ TARGET = ROOT / "docs" / "host-calls.md"
 STATES = {
     Where.NATIVE: "native",
     Where.REQUEST: "request",
+    Where.REQUEST_DATA: "request",
     Where.WASI: "wasi",
-    Where.UNBUILT: "not built",
 }
 
 HEAD = """\
@@ -27,7 +27,7 @@ Every function a guest may import, made by `tools/generate_hostcall_docs.py` fro
 
 - **Type** is the wasm signature. Pointers and lengths are `i32`; integers in memory are little endian.
 - **State**: *native* is answered by the native core; *request* by Python while the process is parked;
-  *wasi* by wasmtime's WASI preview 1; *not built* links, and calling it traps and names the function.
+  *wasi* by wasmtime's WASI preview 1.
 - **Suspends**: the call may park the process; others run meanwhile.
 - **Traps**: what ends the calling process, unless `lunatic::trap::catch` is around it. Any pointer that
   leaves the guest's memory does.
@@ -49,8 +49,7 @@ def line(row: HostCall) -> str:
 
 def page() -> str:
     """The whole text of the page."""
-    built = sum(row.where is not Where.UNBUILT for row in HOST_CALLS)
-    lines = [HEAD, f"{len(HOST_CALLS)} functions, {built} of them built."]
+    lines = [HEAD, f"{len(HOST_CALLS)} functions."]
     for namespace in namespaces():
         rows = [row for row in HOST_CALLS if row.namespace == namespace]
         lines += ["", f"## `{namespace}` ({len(rows)})", ""]

@@ -72,35 +72,32 @@ LUNA_IMPORT("lunatic::message", "take_module")
 int64_t lunatic_message_take_module(int64_t index);
 
 /* Moves a TCP stream into the scratch; returns its index in the message. Traps: unknown stream;
- * no scratch; scratch is not a data message. Not built yet: traps. */
+ * no scratch; scratch is not a data message. */
 LUNA_IMPORT("lunatic::message", "push_tcp_stream")
 int64_t lunatic_message_push_tcp_stream(int64_t stream);
 
 /* Takes a TCP stream out of the scratch; returns its new id in this process. Traps: unknown
- * index, already taken or of another kind; no scratch; scratch is not a data message. Not built
- * yet: traps. */
+ * index, already taken or of another kind; no scratch; scratch is not a data message. */
 LUNA_IMPORT("lunatic::message", "take_tcp_stream")
 int64_t lunatic_message_take_tcp_stream(int64_t index);
 
 /* Moves a TLS stream into the scratch; returns its index in the message. Traps: unknown stream;
- * no scratch; scratch is not a data message. Not built yet: traps. */
+ * no scratch; scratch is not a data message. */
 LUNA_IMPORT("lunatic::message", "push_tls_stream")
 int64_t lunatic_message_push_tls_stream(int64_t stream);
 
 /* Takes a TLS stream out of the scratch; returns its new id in this process. Traps: unknown
- * index, already taken or of another kind; no scratch; scratch is not a data message. Not built
- * yet: traps. */
+ * index, already taken or of another kind; no scratch; scratch is not a data message. */
 LUNA_IMPORT("lunatic::message", "take_tls_stream")
 int64_t lunatic_message_take_tls_stream(int64_t index);
 
 /* Moves a UDP socket into the scratch; returns its index in the message. Traps: unknown socket;
- * no scratch; scratch is not a data message. Not built yet: traps. */
+ * no scratch; scratch is not a data message. */
 LUNA_IMPORT("lunatic::message", "push_udp_socket")
 int64_t lunatic_message_push_udp_socket(int64_t socket);
 
 /* Takes a UDP socket out of the scratch; returns its new id in this process. Traps: unknown
- * index, already taken or of another kind; no scratch; scratch is not a data message. Not built
- * yet: traps. */
+ * index, already taken or of another kind; no scratch; scratch is not a data message. */
 LUNA_IMPORT("lunatic::message", "take_udp_socket")
 int64_t lunatic_message_take_udp_socket(int64_t index);
 
@@ -324,243 +321,236 @@ int32_t lunatic_version_patch(void);
 /* ---- lunatic::networking ---- */
 
 /* Resolves host:port: 0 address iterator id written, 1 error id written, 9027 timeout. Traps:
- * out of bounds; not UTF-8. Not built yet: traps. */
+ * out of bounds; not UTF-8. */
 LUNA_IMPORT("lunatic::networking", "resolve")
 int32_t lunatic_networking_resolve(const void *name, uint32_t name_len, int64_t timeout_ms,
     int64_t *id);
 
-/* Forgets an address iterator. Traps: unknown iterator. Not built yet: traps. */
+/* Forgets an address iterator. Traps: unknown iterator. */
 LUNA_IMPORT("lunatic::networking", "drop_dns_iterator")
 void lunatic_networking_drop_dns_iterator(int64_t iterator);
 
-/* 0 the next address is written, 1 there is none. Traps: unknown iterator; out of bounds. Not
- * built yet: traps. */
+/* 0 the next address is written, 1 there is none. Traps: unknown iterator; out of bounds. */
 LUNA_IMPORT("lunatic::networking", "resolve_next")
 int32_t lunatic_networking_resolve_next(int64_t iterator, uint32_t *address_type, void *address,
     uint16_t *port, uint32_t *flow_info, uint32_t *scope_id);
 
 /* Listens: 0 listener id written, 1 error id written. Traps: address type is not 4 or 6; out of
- * bounds. Not built yet: traps. */
+ * bounds. */
 LUNA_IMPORT("lunatic::networking", "tcp_bind")
 int32_t lunatic_networking_tcp_bind(int32_t address_type, const void *address, int32_t port,
     int32_t flow_info, int32_t scope_id, int64_t *id);
 
-/* Closes a listener. Traps: unknown listener. Not built yet: traps. */
+/* Closes a listener. Traps: unknown listener. */
 LUNA_IMPORT("lunatic::networking", "drop_tcp_listener")
 void lunatic_networking_drop_tcp_listener(int64_t listener);
 
 /* 0 iterator of the listening address written, 1 error id written. Traps: unknown listener; out
- * of bounds. Not built yet: traps. */
+ * of bounds. */
 LUNA_IMPORT("lunatic::networking", "tcp_local_addr")
 int32_t lunatic_networking_tcp_local_addr(int64_t listener, int64_t *id);
 
 /* Waits for a connection: 0 stream id and peer address iterator written, 1 error id written.
- * Traps: unknown listener; out of bounds. Not built yet: traps. */
+ * Traps: unknown listener; out of bounds. */
 LUNA_IMPORT("lunatic::networking", "tcp_accept")
 int32_t lunatic_networking_tcp_accept(int64_t listener, int64_t *id, int64_t *peer);
 
 /* Connects: 0 stream id written, 1 error id written, 9027 timeout. Traps: address type is not 4
- * or 6; out of bounds. Not built yet: traps. */
+ * or 6; out of bounds. */
 LUNA_IMPORT("lunatic::networking", "tcp_connect")
 int32_t lunatic_networking_tcp_connect(int32_t address_type, const void *address, int32_t port,
     int32_t flow_info, int32_t scope_id, int64_t timeout_ms, int64_t *id);
 
-/* Drops a stream; the last drop closes it. Traps: unknown stream. Not built yet: traps. */
+/* Drops a stream; the last drop closes it. Traps: unknown stream. */
 LUNA_IMPORT("lunatic::networking", "drop_tcp_stream")
 void lunatic_networking_drop_tcp_stream(int64_t stream);
 
-/* A second id of the same connection, sharing its timeouts. Traps: unknown stream. Not built
- * yet: traps. */
+/* A second id of the same connection, sharing its timeouts. Traps: unknown stream. */
 LUNA_IMPORT("lunatic::networking", "clone_tcp_stream")
 int64_t lunatic_networking_clone_tcp_stream(int64_t stream);
 
 /* 0 iterator of the peer's address written, 1 error id written. Traps: unknown stream; out of
- * bounds. Not built yet: traps. */
+ * bounds. */
 LUNA_IMPORT("lunatic::networking", "tcp_peer_addr")
 int32_t lunatic_networking_tcp_peer_addr(int64_t stream, int64_t *id);
 
 /* Writes (pointer, length) pairs: 0 byte count written, 1 error id written, 9027 timeout. Traps:
- * unknown stream; out of bounds. Not built yet: traps. */
+ * unknown stream; out of bounds. */
 LUNA_IMPORT("lunatic::networking", "tcp_write_vectored")
 int32_t lunatic_networking_tcp_write_vectored(int64_t stream, const void *vectors,
     uint32_t vectors_len, int64_t *written);
 
 /* Reads without consuming: 0 byte count written, 1 error id written, 9027 timeout. Traps:
- * unknown stream; out of bounds. Not built yet: traps. */
+ * unknown stream; out of bounds. */
 LUNA_IMPORT("lunatic::networking", "tcp_peek")
 int32_t lunatic_networking_tcp_peek(int64_t stream, void *data, uint32_t data_len, int64_t *read);
 
 /* 0 byte count written (0 bytes: the peer closed), 1 error id written, 9027 timeout. Traps:
- * unknown stream; out of bounds. Not built yet: traps. */
+ * unknown stream; out of bounds. */
 LUNA_IMPORT("lunatic::networking", "tcp_read")
 int32_t lunatic_networking_tcp_read(int64_t stream, void *data, uint32_t data_len, int64_t *read);
 
-/* Sets the read timeout; -1 clears it. Traps: unknown stream. Not built yet: traps. */
+/* Sets the read timeout; -1 clears it. Traps: unknown stream. */
 LUNA_IMPORT("lunatic::networking", "set_read_timeout")
 void lunatic_networking_set_read_timeout(int64_t stream, int64_t timeout_ms);
 
-/* Sets the write timeout; -1 clears it. Traps: unknown stream. Not built yet: traps. */
+/* Sets the write timeout; -1 clears it. Traps: unknown stream. */
 LUNA_IMPORT("lunatic::networking", "set_write_timeout")
 void lunatic_networking_set_write_timeout(int64_t stream, int64_t timeout_ms);
 
-/* Sets the peek timeout; -1 clears it. Traps: unknown stream. Not built yet: traps. */
+/* Sets the peek timeout; -1 clears it. Traps: unknown stream. */
 LUNA_IMPORT("lunatic::networking", "set_peek_timeout")
 void lunatic_networking_set_peek_timeout(int64_t stream, int64_t timeout_ms);
 
-/* The read timeout in ms, -1 for none. Traps: unknown stream. Not built yet: traps. */
+/* The read timeout in ms, -1 for none. Traps: unknown stream. */
 LUNA_IMPORT("lunatic::networking", "get_read_timeout")
 int64_t lunatic_networking_get_read_timeout(int64_t stream);
 
-/* The write timeout in ms, -1 for none. Traps: unknown stream. Not built yet: traps. */
+/* The write timeout in ms, -1 for none. Traps: unknown stream. */
 LUNA_IMPORT("lunatic::networking", "get_write_timeout")
 int64_t lunatic_networking_get_write_timeout(int64_t stream);
 
-/* The peek timeout in ms, -1 for none. Traps: unknown stream. Not built yet: traps. */
+/* The peek timeout in ms, -1 for none. Traps: unknown stream. */
 LUNA_IMPORT("lunatic::networking", "get_peek_timeout")
 int64_t lunatic_networking_get_peek_timeout(int64_t stream);
 
-/* 0 flushed, 1 error id written. Traps: unknown stream; out of bounds. Not built yet: traps. */
+/* 0 flushed, 1 error id written. Traps: unknown stream; out of bounds. */
 LUNA_IMPORT("lunatic::networking", "tcp_flush")
 int32_t lunatic_networking_tcp_flush(int64_t stream, int64_t *error);
 
 /* Listens with one PEM certificate and its PKCS#8 key: 0 listener id written, 1 error id
  * written. Traps: address type is not 4 or 6; out of bounds; not exactly one certificate and
- * key. Not built yet: traps. */
+ * key. */
 LUNA_IMPORT("lunatic::networking", "tls_bind")
 int32_t lunatic_networking_tls_bind(int32_t address_type, const void *address, int32_t port,
     int32_t flow_info, int32_t scope_id, int64_t *id, const void *certificate,
     uint32_t certificate_len, const void *key, uint32_t key_len);
 
-/* Closes a listener. Traps: unknown listener. Not built yet: traps. */
+/* Closes a listener. Traps: unknown listener. */
 LUNA_IMPORT("lunatic::networking", "drop_tls_listener")
 void lunatic_networking_drop_tls_listener(int64_t listener);
 
 /* 0 iterator of the listening address written, 1 error id written. Traps: unknown listener; out
- * of bounds. Not built yet: traps. */
+ * of bounds. */
 LUNA_IMPORT("lunatic::networking", "tls_local_addr")
 int32_t lunatic_networking_tls_local_addr(int64_t listener, int64_t *id);
 
 /* Waits for a connection: 0 stream id and peer address iterator written, 1 error id written.
- * Traps: unknown listener; out of bounds. Not built yet: traps. */
+ * Traps: unknown listener; out of bounds. */
 LUNA_IMPORT("lunatic::networking", "tls_accept")
 int32_t lunatic_networking_tls_accept(int64_t listener, int64_t *id, int64_t *peer);
 
 /* Connects, trusting the given PEM authorities or the public ones when there are none: 0 stream
- * id written, 1 error id written, 9027 timeout. Traps: out of bounds; not UTF-8; bad host name.
- * Not built yet: traps. */
+ * id written, 1 error id written, 9027 timeout. Traps: out of bounds; not UTF-8; bad host name. */
 LUNA_IMPORT("lunatic::networking", "tls_connect")
 int32_t lunatic_networking_tls_connect(const void *host, uint32_t host_len, int32_t port,
     int64_t timeout_ms, int64_t *id, const void *authorities, uint32_t authorities_len);
 
-/* Drops a stream; the last drop closes it. Traps: unknown stream. Not built yet: traps. */
+/* Drops a stream; the last drop closes it. Traps: unknown stream. */
 LUNA_IMPORT("lunatic::networking", "drop_tls_stream")
 void lunatic_networking_drop_tls_stream(int64_t stream);
 
-/* A second id of the same connection. Traps: unknown stream. Not built yet: traps. */
+/* A second id of the same connection. Traps: unknown stream. */
 LUNA_IMPORT("lunatic::networking", "clone_tls_stream")
 int64_t lunatic_networking_clone_tls_stream(int64_t stream);
 
 /* Writes (pointer, length) pairs: 0 byte count written, 1 error id written, 9027 timeout. Traps:
- * unknown stream; out of bounds. Not built yet: traps. */
+ * unknown stream; out of bounds. */
 LUNA_IMPORT("lunatic::networking", "tls_write_vectored")
 int32_t lunatic_networking_tls_write_vectored(int64_t stream, const void *vectors,
     uint32_t vectors_len, int64_t *written);
 
 /* 0 byte count written (0 bytes: the peer closed), 1 error id written, 9027 timeout. Traps:
- * unknown stream; out of bounds. Not built yet: traps. */
+ * unknown stream; out of bounds. */
 LUNA_IMPORT("lunatic::networking", "tls_read")
 int32_t lunatic_networking_tls_read(int64_t stream, void *data, uint32_t data_len, int64_t *read);
 
-/* Sets the read timeout; -1 clears it. Traps: unknown stream. Not built yet: traps. */
+/* Sets the read timeout; -1 clears it. Traps: unknown stream. */
 LUNA_IMPORT("lunatic::networking", "set_tls_read_timeout")
 void lunatic_networking_set_tls_read_timeout(int64_t stream, int64_t timeout_ms);
 
-/* Sets the write timeout; -1 clears it. Traps: unknown stream. Not built yet: traps. */
+/* Sets the write timeout; -1 clears it. Traps: unknown stream. */
 LUNA_IMPORT("lunatic::networking", "set_tls_write_timeout")
 void lunatic_networking_set_tls_write_timeout(int64_t stream, int64_t timeout_ms);
 
-/* The read timeout in ms, -1 for none. Traps: unknown stream. Not built yet: traps. */
+/* The read timeout in ms, -1 for none. Traps: unknown stream. */
 LUNA_IMPORT("lunatic::networking", "get_tls_read_timeout")
 int64_t lunatic_networking_get_tls_read_timeout(int64_t stream);
 
-/* The write timeout in ms, -1 for none. Traps: unknown stream. Not built yet: traps. */
+/* The write timeout in ms, -1 for none. Traps: unknown stream. */
 LUNA_IMPORT("lunatic::networking", "get_tls_write_timeout")
 int64_t lunatic_networking_get_tls_write_timeout(int64_t stream);
 
-/* 0 flushed, 1 error id written. Traps: unknown stream; out of bounds. Not built yet: traps. */
+/* 0 flushed, 1 error id written. Traps: unknown stream; out of bounds. */
 LUNA_IMPORT("lunatic::networking", "tls_flush")
 int32_t lunatic_networking_tls_flush(int64_t stream, int64_t *error);
 
-/* 0 socket id written, 1 error id written. Traps: address type is not 4 or 6; out of bounds. Not
- * built yet: traps. */
+/* 0 socket id written, 1 error id written. Traps: address type is not 4 or 6; out of bounds. */
 LUNA_IMPORT("lunatic::networking", "udp_bind")
 int32_t lunatic_networking_udp_bind(int32_t address_type, const void *address, int32_t port,
     int32_t flow_info, int32_t scope_id, int64_t *id);
 
 /* 0 iterator of the bound address written, 1 error id written. Traps: unknown socket; out of
- * bounds. Not built yet: traps. */
+ * bounds. */
 LUNA_IMPORT("lunatic::networking", "udp_local_addr")
 int32_t lunatic_networking_udp_local_addr(int64_t socket, int64_t *id);
 
 /* 0 iterator of the peer's address written, 1 not connected, 2 other error; error id written.
- * Traps: unknown socket; out of bounds. Not built yet: traps. */
+ * Traps: unknown socket; out of bounds. */
 LUNA_IMPORT("lunatic::networking", "udp_peer_addr")
 int32_t lunatic_networking_udp_peer_addr(int64_t socket, int64_t *id);
 
-/* Drops a socket; the last drop closes it. Traps: unknown socket. Not built yet: traps. */
+/* Drops a socket; the last drop closes it. Traps: unknown socket. */
 LUNA_IMPORT("lunatic::networking", "drop_udp_socket")
 void lunatic_networking_drop_udp_socket(int64_t socket);
 
 /* Waits for a datagram: 0 byte count written, 1 error id written. Traps: unknown socket; out of
- * bounds. Not built yet: traps. */
+ * bounds. */
 LUNA_IMPORT("lunatic::networking", "udp_receive")
 int32_t lunatic_networking_udp_receive(int64_t socket, void *data, uint32_t data_len,
     int64_t *read);
 
 /* Waits for a datagram: 0 byte count and sender address iterator written, 1 error id written.
- * Traps: unknown socket; out of bounds. Not built yet: traps. */
+ * Traps: unknown socket; out of bounds. */
 LUNA_IMPORT("lunatic::networking", "udp_receive_from")
 int32_t lunatic_networking_udp_receive_from(int64_t socket, void *data, uint32_t data_len,
     int64_t *read, int64_t *sender);
 
 /* Fixes the peer: 0 connected, 1 error id written, 9027 timeout. Traps: unknown socket; address
- * type is not 4 or 6; out of bounds. Not built yet: traps. */
+ * type is not 4 or 6; out of bounds. */
 LUNA_IMPORT("lunatic::networking", "udp_connect")
 int32_t lunatic_networking_udp_connect(int64_t socket, int32_t address_type, const void *address,
     int32_t port, int32_t flow_info, int32_t scope_id, int64_t timeout_ms, int64_t *error);
 
-/* A second id of the same socket. Traps: unknown socket. Not built yet: traps. */
+/* A second id of the same socket. Traps: unknown socket. */
 LUNA_IMPORT("lunatic::networking", "clone_udp_socket")
 int64_t lunatic_networking_clone_udp_socket(int64_t socket);
 
-/* Permits broadcast or forbids it. Traps: unknown socket; error of the system. Not built yet:
- * traps. */
+/* Permits broadcast or forbids it. Traps: unknown socket; error of the system. */
 LUNA_IMPORT("lunatic::networking", "set_udp_socket_broadcast")
 void lunatic_networking_set_udp_socket_broadcast(int64_t socket, int32_t allowed);
 
-/* 1 when broadcast is permitted, else 0. Traps: unknown socket; error of the system. Not built
- * yet: traps. */
+/* 1 when broadcast is permitted, else 0. Traps: unknown socket; error of the system. */
 LUNA_IMPORT("lunatic::networking", "get_udp_socket_broadcast")
 int32_t lunatic_networking_get_udp_socket_broadcast(int64_t socket);
 
-/* Sets the time to live, in hops. Traps: unknown socket; error of the system. Not built yet:
- * traps. */
+/* Sets the time to live, in hops. Traps: unknown socket; error of the system. */
 LUNA_IMPORT("lunatic::networking", "set_udp_socket_ttl")
 void lunatic_networking_set_udp_socket_ttl(int64_t socket, int32_t hops);
 
-/* The time to live, in hops. Traps: unknown socket; error of the system. Not built yet: traps. */
+/* The time to live, in hops. Traps: unknown socket; error of the system. */
 LUNA_IMPORT("lunatic::networking", "get_udp_socket_ttl")
 int32_t lunatic_networking_get_udp_socket_ttl(int64_t socket);
 
 /* Sends a datagram: 0 byte count written, 1 error id written. Traps: unknown socket; address
- * type is not 4 or 6; out of bounds. Not built yet: traps. */
+ * type is not 4 or 6; out of bounds. */
 LUNA_IMPORT("lunatic::networking", "udp_send_to")
 int32_t lunatic_networking_udp_send_to(int64_t socket, const void *data, uint32_t data_len,
     int32_t address_type, const void *address, int32_t port, int32_t flow_info, int32_t scope_id,
     int64_t *written);
 
 /* Sends a datagram to the connected peer: 0 byte count written, 1 error id written. Traps:
- * unknown socket; out of bounds. Not built yet: traps. */
+ * unknown socket; out of bounds. */
 LUNA_IMPORT("lunatic::networking", "udp_send")
 int32_t lunatic_networking_udp_send(int64_t socket, const void *data, uint32_t data_len,
     int64_t *written);
@@ -604,30 +594,30 @@ int32_t lunatic_distributed_send_receive_skip_search(int64_t node, int64_t proce
     int64_t wait_tag, int64_t timeout_ms);
 
 /* Finds nodes by labels (k=v&k2=v2): 0 query id and node count written, 1 error id written.
- * Traps: no cluster; out of bounds; not UTF-8. Not built yet: traps. */
+ * Traps: no cluster; out of bounds; not UTF-8. */
 LUNA_IMPORT("lunatic::distributed", "exec_lookup_nodes")
 int32_t lunatic_distributed_exec_lookup_nodes(const void *query, uint32_t query_len, int64_t *id,
     uint32_t *nodes_len, int64_t *error);
 
 /* Writes up to nodes_len 64-bit node ids of a query and forgets it; returns how many, or -1 with
- * an error id written. Traps: no cluster; out of bounds. Not built yet: traps. */
+ * an error id written. Traps: no cluster; out of bounds. */
 LUNA_IMPORT("lunatic::distributed", "copy_lookup_nodes_results")
 int32_t lunatic_distributed_copy_lookup_nodes_results(int64_t query, void *nodes,
     uint32_t nodes_len, int64_t *error);
 
 /* A certificate authority for tests, as bytes in guest memory. Traps: lunatic_alloc is missing
- * or fails; out of bounds. Not built yet: traps. */
+ * or fails; out of bounds. */
 LUNA_IMPORT("lunatic::distributed", "test_root_cert")
 int32_t lunatic_distributed_test_root_cert(uint32_t *len);
 
 /* A server certificate signed by the given authority, as bytes in guest memory. Traps: malformed
- * PEM; lunatic_alloc is missing or fails; out of bounds. Not built yet: traps. */
+ * PEM; lunatic_alloc is missing or fails; out of bounds. */
 LUNA_IMPORT("lunatic::distributed", "default_server_certificates")
 int32_t lunatic_distributed_default_server_certificates(const void *certificate,
     uint32_t certificate_len, const void *key, uint32_t key_len, uint32_t *len);
 
 /* A node certificate for a signing request, as bytes in guest memory. Traps: malformed PEM;
- * lunatic_alloc is missing or fails; out of bounds. Not built yet: traps. */
+ * lunatic_alloc is missing or fails; out of bounds. */
 LUNA_IMPORT("lunatic::distributed", "sign_node")
 int32_t lunatic_distributed_sign_node(const void *certificate, uint32_t certificate_len,
     const void *key, uint32_t key_len, const void *request, uint32_t request_len, uint32_t *len);
@@ -635,94 +625,93 @@ int32_t lunatic_distributed_sign_node(const void *certificate, uint32_t certific
 /* ---- lunatic::sqlite ---- */
 
 /* Opens a database: 0 connection id written, 1 error id written. Traps: out of bounds; not
- * UTF-8. Not built yet: traps. */
+ * UTF-8. */
 LUNA_IMPORT("lunatic::sqlite", "open")
 int64_t lunatic_sqlite_open(const void *path, uint32_t path_len, int64_t *id);
 
 /* Runs SQL without results: 0, or the SQLite error code. Traps: unknown connection; out of
- * bounds; not UTF-8. Not built yet: traps. */
+ * bounds; not UTF-8. */
 LUNA_IMPORT("lunatic::sqlite", "execute")
 int32_t lunatic_sqlite_execute(int64_t connection, const void *sql, uint32_t sql_len);
 
 /* Prepares a statement; returns its id. Traps: unknown connection; out of bounds; not UTF-8; SQL
- * error. Not built yet: traps. */
+ * error. */
 LUNA_IMPORT("lunatic::sqlite", "query_prepare")
 int64_t lunatic_sqlite_query_prepare(int64_t connection, const void *sql, uint32_t sql_len);
 
 /* Binds a bincode list of values. Traps: unknown statement; out of bounds; malformed list; bind
- * error. Not built yet: traps. */
+ * error. */
 LUNA_IMPORT("lunatic::sqlite", "bind_value")
 void lunatic_sqlite_bind_value(int64_t statement, const void *values, uint32_t values_len);
 
-/* Rows changed by the last statement. Traps: unknown connection. Not built yet: traps. */
+/* Rows changed by the last statement. Traps: unknown connection. */
 LUNA_IMPORT("lunatic::sqlite", "sqlite3_changes")
 int32_t lunatic_sqlite_sqlite3_changes(int64_t connection);
 
-/* Makes a statement ready to run again. Traps: unknown statement; SQLite error. Not built yet:
- * traps. */
+/* Makes a statement ready to run again. Traps: unknown statement; SQLite error. */
 LUNA_IMPORT("lunatic::sqlite", "statement_reset")
 void lunatic_sqlite_statement_reset(int64_t statement);
 
-/* 100 a row is ready, 101 done. Traps: unknown statement; SQLite error. Not built yet: traps. */
+/* 100 a row is ready, 101 done. Traps: unknown statement; SQLite error. */
 LUNA_IMPORT("lunatic::sqlite", "sqlite3_step")
 int32_t lunatic_sqlite_sqlite3_step(int64_t statement);
 
-/* Forgets a statement. Traps: unknown statement. Not built yet: traps. */
+/* Forgets a statement. Traps: unknown statement. */
 LUNA_IMPORT("lunatic::sqlite", "sqlite3_finalize")
 void lunatic_sqlite_sqlite3_finalize(int64_t statement);
 
-/* Columns of the result. Traps: unknown statement. Not built yet: traps. */
+/* Columns of the result. Traps: unknown statement. */
 LUNA_IMPORT("lunatic::sqlite", "column_count")
 int32_t lunatic_sqlite_column_count(int64_t statement);
 
 /* The connection's last error as bincode in guest memory. Traps: unknown connection; no error;
- * lunatic_alloc is missing or fails; out of bounds. Not built yet: traps. */
+ * lunatic_alloc is missing or fails; out of bounds. */
 LUNA_IMPORT("lunatic::sqlite", "last_error")
 int32_t lunatic_sqlite_last_error(int64_t connection, uint32_t *len);
 
 /* A value of the current row as bincode in guest memory. Traps: unknown statement; unknown
- * column; lunatic_alloc is missing or fails; out of bounds. Not built yet: traps. */
+ * column; lunatic_alloc is missing or fails; out of bounds. */
 LUNA_IMPORT("lunatic::sqlite", "read_column")
 int32_t lunatic_sqlite_read_column(int64_t statement, int32_t column, uint32_t *len);
 
 /* The current row as bincode in guest memory. Traps: unknown statement; lunatic_alloc is missing
- * or fails; out of bounds. Not built yet: traps. */
+ * or fails; out of bounds. */
 LUNA_IMPORT("lunatic::sqlite", "read_row")
 int32_t lunatic_sqlite_read_row(int64_t statement, uint32_t *len);
 
 /* A column's name as UTF-8 in guest memory. Traps: unknown statement; unknown column;
- * lunatic_alloc is missing or fails; out of bounds. Not built yet: traps. */
+ * lunatic_alloc is missing or fails; out of bounds. */
 LUNA_IMPORT("lunatic::sqlite", "column_name")
 int32_t lunatic_sqlite_column_name(int64_t statement, int32_t column, uint32_t *len);
 
 /* All column names as bincode in guest memory. Traps: unknown statement; lunatic_alloc is
- * missing or fails; out of bounds. Not built yet: traps. */
+ * missing or fails; out of bounds. */
 LUNA_IMPORT("lunatic::sqlite", "column_names")
 int32_t lunatic_sqlite_column_names(int64_t statement, uint32_t *len);
 
 /* ---- lunatic::metrics ---- */
 
-/* Sets a counter. Traps: out of bounds; not UTF-8. Not built yet: traps. */
+/* Sets a counter. Traps: out of bounds; not UTF-8. */
 LUNA_IMPORT("lunatic::metrics", "counter")
 void lunatic_metrics_counter(const void *name, uint32_t name_len, int64_t value);
 
-/* Adds one to a counter. Traps: out of bounds; not UTF-8. Not built yet: traps. */
+/* Adds one to a counter. Traps: out of bounds; not UTF-8. */
 LUNA_IMPORT("lunatic::metrics", "increment_counter")
 void lunatic_metrics_increment_counter(const void *name, uint32_t name_len);
 
-/* Sets a gauge. Traps: out of bounds; not UTF-8. Not built yet: traps. */
+/* Sets a gauge. Traps: out of bounds; not UTF-8. */
 LUNA_IMPORT("lunatic::metrics", "gauge")
 void lunatic_metrics_gauge(const void *name, uint32_t name_len, double value);
 
-/* Adds to a gauge. Traps: out of bounds; not UTF-8. Not built yet: traps. */
+/* Adds to a gauge. Traps: out of bounds; not UTF-8. */
 LUNA_IMPORT("lunatic::metrics", "increment_gauge")
 void lunatic_metrics_increment_gauge(const void *name, uint32_t name_len, double value);
 
-/* Subtracts from a gauge. Traps: out of bounds; not UTF-8. Not built yet: traps. */
+/* Subtracts from a gauge. Traps: out of bounds; not UTF-8. */
 LUNA_IMPORT("lunatic::metrics", "decrement_gauge")
 void lunatic_metrics_decrement_gauge(const void *name, uint32_t name_len, double value);
 
-/* Records a value. Traps: out of bounds; not UTF-8. Not built yet: traps. */
+/* Records a value. Traps: out of bounds; not UTF-8. */
 LUNA_IMPORT("lunatic::metrics", "histogram")
 void lunatic_metrics_histogram(const void *name, uint32_t name_len, double value);
 

@@ -123,19 +123,6 @@ def test_wasi_is_wasmtimes_but_for_calls_that_wait_and_the_one_that_ends_a_proce
     ] == []
 
 
-def test_unbuilt_are_network_resources_sqlite_metrics_and_certificates() -> None:
-    unbuilt = {row.full_name for row in HOST_CALLS if row.where is Where.UNBUILT}
-    expected = {
-        row.full_name
-        for row in HOST_CALLS
-        if row.namespace in ("lunatic::networking", "lunatic::sqlite", "lunatic::metrics")
-        or (row.namespace == "lunatic::distributed" and row.name not in BUILT_DISTRIBUTED)
-        or (row.namespace == "lunatic::message" and row.name.endswith(("_stream", "_socket")))
-    }
-    assert unbuilt == expected
-    assert len(unbuilt) == 49 + 14 + 6 + 5 + 6
-
-
 def test_every_pointer_call_says_that_it_traps_out_of_bounds() -> None:
     # WASI answers EFAULT or traps as wasmtime decides; everything else is ours to promise.
     silent = [

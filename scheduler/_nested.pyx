@@ -1,0 +1,60 @@
+"""Calls into the guest from within one of its own host calls.
+
+The inner call has a fiber of its own, polled from the continuation of the
+outer one; a trap inside is the host function's to report. Owns a NestedCall
+from `new_nested` to `free_nested`, which is the outer continuation's finalizer.
+"""
+
+from libc.stdlib cimport calloc, free
+
+from luna.scheduler._platform cimport *
+from luna.scheduler._signals cimport free_signal
+from luna.scheduler._types cimport *
+
+
+cdef NestedCall* new_nested(Process* process, wasmtime_val_t* results_out, wasm_trap_t** trap_out) noexcept nogil:
+    cdef NestedCall* call = <NestedCall*>calloc(1, sizeof(NestedCall))
+    process.nested_depth += 1
+    call.process = process
+    call.results_out = results_out
+    call.trap_out = trap_out
+    return call
+
+
+cdef int find_function(Process* process, wasmtime_caller_t* caller, NestedCall* call, const char* name, size_t size) noexcept nogil:
+    """Look up the exported function to call; 0 when the guest exports none of that name."""
+    cdef wasmtime_extern_t export
+    if not wasmtime_caller_export_get(caller, name, size, &export) or export.kind != LUNA_EXTERN_FUNC:
+        return 0
+    call.function = export.of.func
+    call.has_function = 1
+    return 1
+
+
+cdef void begin_nested(NestedCall* call, size_t arguments, size_t results) noexcept nogil:
+    """Call `function` with the first of `args`. Poll `future` until it is true, and no more then."""
+    call.future = wasmtime_func_call_async(
+        call.process.context, &call.function, call.args, arguments, call.result, results, &call.trap, &call.error
+    )
+    luna_add64(&call.process.runtime.counters[COUNT_FUTURES], 1)
+
+
+cdef int nested_failed(NestedCall* call) noexcept nogil:
+    """Whether the ended call ended in a trap; so did one that left by proc_exit."""
+    call.process.exiting = 0
+    return call.trap != NULL or call.error != NULL
+
+
+cdef void free_nested(void* env) noexcept nogil:
+    """Also of a call that has not ended: its fiber unwinds, for the process is being stopped."""
+    cdef NestedCall* call = <NestedCall*>env
+    call.process.nested_depth -= 1
+    if call.future != NULL:
+        wasmtime_call_future_delete(call.future)
+        luna_add64(&call.process.runtime.counters[COUNT_FUTURES], -1)
+    if call.trap != NULL:
+        wasm_trap_delete(call.trap)
+    if call.error != NULL:
+        wasmtime_error_delete(call.error)
+    free_signal(call.process.runtime, call.data)
+    free(call)
