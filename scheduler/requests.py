@@ -175,7 +175,7 @@ class Request:
         return resource
 
     def remove_resource(self, kind: ResourceKind, id_: float) -> Resource:
-        """Take a resource from the process, without closing it. Raises GuestTrap if it has none of that id."""
+        """Take a resource from the process, unclosed. Raises GuestTrap if it has none of that id."""
         resource = self._resources.remove(self.pid, kind, int(id_))
         if resource is None:
             raise self._no_resource(kind, id_)
@@ -199,7 +199,7 @@ class Request:
         return index
 
     def take_resource(self, kind: ResourceKind, index: float) -> int:
-        """Move a resource from the scratch message to the process; its id. Raises GuestTrap if none is there."""
+        """Move a resource from the scratch message to the process; its id. Raises GuestTrap if none."""
         number, problem = self._native.take_resource(kind.number, int(index))
         if problem is not None:
             raise GuestTrap(f"{self.full_name}: {problem}")
