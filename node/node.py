@@ -25,6 +25,7 @@ from luna.node.control import ControlService, add_services
 from luna.node.joining import Joiner
 from luna.node.library import Library
 from luna.node.modules import ModuleStore
+from luna.node.node_queries import NodeQueries
 from luna.node.operations import Operations
 from luna.node.peers import Peers
 from luna.node.remote_spawn import RemoteSpawn
@@ -159,8 +160,9 @@ async def _assemble(
     store = ModuleStore(state.modules)
     await store.open()
     library = Library(runtime, store, fetch)
-    spawns = RemoteSpawn(nursery, runtime, library, membership)
+    spawns = RemoteSpawn(nursery, runtime, library)
     spawns.register()
+    NodeQueries(runtime, membership).register()
     peers = Peers(
         nursery=nursery,
         bridge=bridge,

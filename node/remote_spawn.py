@@ -1,8 +1,8 @@
 """Spawning on other nodes: the guest's calls, and what peers ask of this node.
 
-Owns the handlers of `lunatic::distributed::{spawn, nodes_count, get_nodes}` and the Spawn and SpawnReply
-envelopes, with the table of spawns that wait for a reply. Lives on trio. The processes themselves are
-the scheduler's, the modules the library's.
+Owns the handler of `lunatic::distributed::spawn` and the Spawn and SpawnReply envelopes, with the table of
+spawns that wait for a reply. Lives on trio. The processes themselves are the scheduler's, the modules the
+library's.
 
 What a guest gets: 0 and the pid; 1 if the node is unknown, gone, or refuses; 2 if the module is unknown; 9027
 if no answer came in time; an error id stands in the place of the pid for each but 0. Lunatic traps where this
@@ -16,13 +16,13 @@ import math
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
 
 import structlog
 import trio
 
-from luna.cluster.members import Member, NodeInfo
+from luna.cluster.members import NodeInfo
 from luna.node.convert import (
+    PARAM_BYTES,
     check_entry,
     config_from_proto,
     config_to_proto,
@@ -41,7 +41,7 @@ from luna.proto.errors import (
     RefusedError,
 )
 from luna.proto.ids import node_of
-from luna.proto.limits import MAX_DETAIL_LENGTH
+from luna.proto.limits import MAX_DETAIL_LENGTH, MAX_ENTRY_BYTES, MAX_PARAMS
 from luna.scheduler.births import Born, Spawn
 from luna.scheduler.modules import Module
 from luna.scheduler.requests import GuestTrap, Request
@@ -68,20 +68,13 @@ class SpawnTimeoutError(BrokenError):
     """No reply to a spawn came in time; the process may run all the same."""
 
 
-class Members(Protocol):
-    """What this module needs of the membership table."""
-
-    def live(self) -> list[Member]: ...
-
-
 class RemoteSpawn:
     """Remote spawns of one node, both ways. `register` makes it known to the runtime."""
 
-    def __init__(self, nursery: trio.Nursery, runtime: Runtime, library: Library, members: Members) -> None:
+    def __init__(self, nursery: trio.Nursery, runtime: Runtime, library: Library) -> None:
         self._nursery = nursery
         self._runtime = runtime
         self._library = library
-        self._members = members
         self._references = itertools.count(1)
         self._pending: defaultdict[int, dict[int, _Pending]] = defaultdict(dict)
         self._expiring = False
@@ -90,35 +83,27 @@ class RemoteSpawn:
     def register(self) -> None:
         """Handle the guest's calls from now on."""
         self._runtime.set_handler(NAMESPACE, "spawn", self._on_guest_spawn)
-        self._runtime.set_handler(NAMESPACE, "nodes_count", self._on_nodes_count)
-        self._runtime.set_handler(NAMESPACE, "get_nodes", self._on_get_nodes)
 
     # --- the guest's side -------------------------------------------------------------------
-
-    async def _on_nodes_count(self, request: Request) -> int:
-        await trio.lowlevel.checkpoint()
-        return len(self._members.live())
-
-    async def _on_get_nodes(self, request: Request) -> int:
-        await trio.lowlevel.checkpoint()
-        pointer, capacity = (argument & _U32 for argument in map(int, request.args))
-        ids = [member.node.id for member in self._members.live()][:capacity]
-        request.write(pointer, b"".join(node_id.to_bytes(8, "little") for node_id in ids))
-        return len(ids)
 
     async def _on_guest_spawn(self, request: Request) -> int:
         node_id, config_id, module_id, *rest = map(int, request.args)
         entry_at, entry_len, params_at, params_len, id_at = (argument & _U32 for argument in rest)
         own = request.config
         if not own.can_spawn_processes:
-            raise GuestTrap("this process may not spawn processes")
+            raise GuestTrap(f"{request.full_name}: this process may not spawn processes")
         config = own if config_id == OWN_CONFIG else request.lookup_config(config_id).within(own)
+        # What is too long is refused before it is copied.
+        if entry_len > MAX_ENTRY_BYTES or params_len >= (MAX_PARAMS + 1) * PARAM_BYTES:
+            raise GuestTrap(
+                f"{request.full_name}: a function name has at most {MAX_ENTRY_BYTES} bytes, "
+                f"and it takes at most {MAX_PARAMS} parameters"
+            )
         entry = request.read_text(entry_at, entry_len)
         try:
-            check_entry(entry)
             params = params_from_guest(request.read(params_at, params_len))
         except InvalidError as error:
-            raise GuestTrap(error.message) from None
+            raise GuestTrap(f"{request.full_name}: {error.message}") from None
         request.write_u64(id_at, 0)  # a bad pointer traps now and not when the process already runs
         try:
             module = self._runtime.find_module_by_id(module_id)
@@ -295,7 +280,8 @@ class RemoteSpawn:
         return self._runtime.spawn_soon(
             Spawn(
                 module=module,
-                entry=check_entry(spawn.entry or "_start"),
+                # A guest always names the function, by "" too; a command may leave it out.
+                entry=check_entry(spawn.entry if spawn.parent else spawn.entry or "_start"),
                 params=params_from_proto(spawn.params),
                 config=config_from_proto(spawn.config),
                 environment=spawn.environment,

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
 import trio
 import trio.testing
 
-from luna.cluster.members import Member, NodeInfo
+from luna.cluster.members import NodeInfo
 from luna.node import remote_spawn
 from luna.node.convert import config_from_proto
 from luna.node.library import Library
@@ -33,11 +32,6 @@ def info(node_id: int, name: str) -> NodeInfo:
     return NodeInfo(node_id, name, "test", "127.0.0.1:9", started_ms=node_id)
 
 
-class Members:
-    def live(self) -> Sequence[Member]:
-        return [Member(info(OWN, "own")), Member(info(PEER, "peer"))]
-
-
 class Rig:
     """The real runtime with a peer that exists only as a queue."""
 
@@ -46,7 +40,7 @@ class Rig:
         self.peer = info(PEER, "peer")
         self.served: dict[bytes, bytes] = {}
         self.library = Library(runtime, ModuleStore(folder), self._fetch)
-        self.spawns = RemoteSpawn(nursery, runtime, self.library, cast(Any, Members()))
+        self.spawns = RemoteSpawn(nursery, runtime, self.library)
 
     async def _fetch(self, address: str, sha256: bytes) -> bytes:
         await trio.lowlevel.checkpoint()
