@@ -135,6 +135,17 @@ class Request:
         if not self._native.write(pointer & 0xFFFF_FFFF, data):
             raise self._out_of_bounds()
 
+    def check(self, pointer: int, size: int) -> None:
+        """Raise GuestTrap when these bytes are out of bounds, without copying them.
+
+        `size` may be a signed i32, or larger than memory can be.
+        """
+        if size < 0:
+            size &= 0xFFFF_FFFF
+        last = (pointer & 0xFFFF_FFFF) + max(size - 1, 0)
+        if self._native.read(last, min(size, 1)) is None:
+            raise self._out_of_bounds()
+
     def write_u64(self, pointer: int, value: int) -> None:
         """Store 8 bytes, little endian."""
         self.write(pointer, struct.pack("<Q", value & 0xFFFF_FFFF_FFFF_FFFF))
