@@ -36,6 +36,9 @@ from luna.scheduler.reasons import explain
 from luna.scheduler.registry import Registry
 from luna.scheduler.requests import GuestData, GuestTrap, Handler, Request
 from luna.scheduler.resources import Resources
+from luna.scheduler.services.dns import DnsHandlers, Resolver
+from luna.scheduler.services.tcp import TcpHandlers
+from luna.scheduler.services.udp import UdpHandlers
 
 __all__ = ["Runtime", "open_runtime"]
 
@@ -61,6 +64,10 @@ class Runtime:
         self.peers: Final = PeerGateway(self._core)
         Registry(self).install(self.set_handler)
         BuiltinHandlers(self._modules).install(self.set_handler)
+        resolver = Resolver()
+        DnsHandlers(resolver).install(self.set_handler)
+        TcpHandlers().install(self.set_handler)
+        UdpHandlers().install(self.set_handler)
 
     # -- modules ------------------------------------------------------------------
 
