@@ -40,7 +40,7 @@ from luna.proto.errors import (
     NotFoundError,
     RefusedError,
 )
-from luna.proto.ids import node_of
+from luna.proto.ids import is_node_id, node_of
 from luna.proto.limits import MAX_DETAIL_LENGTH, MAX_ENTRY_BYTES, MAX_PARAMS
 from luna.scheduler.births import Born, Spawn
 from luna.scheduler.modules import Module
@@ -136,6 +136,8 @@ class RemoteSpawn:
         """
         if node_id == self._runtime.node_id:
             return await self._spawn_here(spawn)
+        if not is_node_id(node_id):
+            raise _not_connected(node_id)  # the core's queues take node ids only
         waiting = self._pending[node_id]
         if len(waiting) >= MAX_PENDING_SPAWNS:
             raise LimitError(f"{MAX_PENDING_SPAWNS} spawns on node {node_id} are under way already")
@@ -144,7 +146,7 @@ class RemoteSpawn:
         try:
             envelope = node_pb2.Envelope(spawn=spawn).SerializeToString()
             if not self._runtime.peers.send(node_id, envelope):
-                raise BrokenError(f"node {node_id} is not connected")
+                raise _not_connected(node_id)
             if not self._expiring:
                 self._expiring = True
                 self._nursery.start_soon(self._expire, name="time limit of remote spawns")
@@ -331,6 +333,10 @@ class _Pending:
         self.answered = trio.Event()
         self.pid = 0
         self.error: LunaError | None = None
+
+
+def _not_connected(node_id: int) -> BrokenError:
+    return BrokenError(f"node {node_id} is not connected")
 
 
 def _failure_of(error: LunaError) -> node_pb2.SpawnFailure:
