@@ -15,6 +15,7 @@ from luna.proto.limits import (
     MAX_ARGUMENTS,
     MAX_ARGUMENTS_BYTES,
     MAX_ENTRY_BYTES,
+    MAX_NAMESPACES,
     MAX_PARAMS,
     MAX_PREOPENS,
 )
@@ -40,6 +41,7 @@ def config_to_proto(config: ProcessConfig) -> node_pb2.ProcessConfig:
         environment_variables=[
             node_pb2.Variable(key=key, value=value) for key, value in config.environment_variables
         ],
+        namespaces=None if config.namespaces is None else node_pb2.Namespaces(prefixes=config.namespaces),
     )
 
 
@@ -50,6 +52,10 @@ def config_from_proto(message: node_pb2.ProcessConfig) -> ProcessConfig:
     _check_texts("environment variables", [f"{key}={value}" for key, value in variables])
     if len(message.preopens) > MAX_PREOPENS:
         raise InvalidError(f"{len(message.preopens)} directories are more than the limit of {MAX_PREOPENS}")
+    prefixes = message.namespaces.prefixes
+    _check_texts("namespaces", prefixes)
+    if len(prefixes) > MAX_NAMESPACES:
+        raise InvalidError(f"{len(prefixes)} namespaces are more than the limit of {MAX_NAMESPACES}")
     return ProcessConfig(
         max_memory_bytes=message.max_memory_bytes,
         max_fuel=message.max_fuel,
@@ -59,6 +65,7 @@ def config_from_proto(message: node_pb2.ProcessConfig) -> ProcessConfig:
         preopens=tuple((preopen.guest, preopen.host) for preopen in message.preopens),
         arguments=tuple(message.arguments),
         environment_variables=tuple(variables),
+        namespaces=tuple(prefixes) if message.HasField("namespaces") else None,
     )
 
 

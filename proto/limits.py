@@ -65,6 +65,8 @@ MAX_PARAMS = 128
 """parameters of an entry function: what the native core takes (ENTRY_PARAMS_MAX), so that nothing is sent
 to a node that would refuse it; the engine itself takes up to 1000."""
 
+MAX_NAMESPACES = 64
+"""prefixes of host calls in one config; each is compared with the name of every host call."""
 MAX_ARGUMENTS = 4096
 """program arguments and, separately, environment variables of a process."""
 

@@ -293,7 +293,7 @@ class Variable(_message.Message):
     def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
 
 class ProcessConfig(_message.Message):
-    __slots__ = ("max_memory_bytes", "max_fuel", "can_compile_modules", "can_create_configs", "can_spawn_processes", "preopens", "arguments", "environment_variables")
+    __slots__ = ("max_memory_bytes", "max_fuel", "can_compile_modules", "can_create_configs", "can_spawn_processes", "preopens", "arguments", "environment_variables", "namespaces")
     MAX_MEMORY_BYTES_FIELD_NUMBER: _ClassVar[int]
     MAX_FUEL_FIELD_NUMBER: _ClassVar[int]
     CAN_COMPILE_MODULES_FIELD_NUMBER: _ClassVar[int]
@@ -302,6 +302,7 @@ class ProcessConfig(_message.Message):
     PREOPENS_FIELD_NUMBER: _ClassVar[int]
     ARGUMENTS_FIELD_NUMBER: _ClassVar[int]
     ENVIRONMENT_VARIABLES_FIELD_NUMBER: _ClassVar[int]
+    NAMESPACES_FIELD_NUMBER: _ClassVar[int]
     max_memory_bytes: int
     max_fuel: int
     can_compile_modules: bool
@@ -310,7 +311,14 @@ class ProcessConfig(_message.Message):
     preopens: _containers.RepeatedCompositeFieldContainer[Preopen]
     arguments: _containers.RepeatedScalarFieldContainer[str]
     environment_variables: _containers.RepeatedCompositeFieldContainer[Variable]
-    def __init__(self, max_memory_bytes: _Optional[int] = ..., max_fuel: _Optional[int] = ..., can_compile_modules: _Optional[bool] = ..., can_create_configs: _Optional[bool] = ..., can_spawn_processes: _Optional[bool] = ..., preopens: _Optional[_Iterable[_Union[Preopen, _Mapping]]] = ..., arguments: _Optional[_Iterable[str]] = ..., environment_variables: _Optional[_Iterable[_Union[Variable, _Mapping]]] = ...) -> None: ...
+    namespaces: Namespaces
+    def __init__(self, max_memory_bytes: _Optional[int] = ..., max_fuel: _Optional[int] = ..., can_compile_modules: _Optional[bool] = ..., can_create_configs: _Optional[bool] = ..., can_spawn_processes: _Optional[bool] = ..., preopens: _Optional[_Iterable[_Union[Preopen, _Mapping]]] = ..., arguments: _Optional[_Iterable[str]] = ..., environment_variables: _Optional[_Iterable[_Union[Variable, _Mapping]]] = ..., namespaces: _Optional[_Union[Namespaces, _Mapping]] = ...) -> None: ...
+
+class Namespaces(_message.Message):
+    __slots__ = ("prefixes",)
+    PREFIXES_FIELD_NUMBER: _ClassVar[int]
+    prefixes: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, prefixes: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class Spawn(_message.Message):
     __slots__ = ("reference", "parent", "environment", "module", "entry", "params", "config", "link", "link_tag", "monitor", "module_name")

@@ -12,8 +12,10 @@ from luna.scheduler._clock cimport empty_clock, init_clock, run_clock
 from luna.scheduler._delivery cimport deliver, deliver_frame, take_peer_down, tell
 from luna.scheduler._events cimport *
 from luna.scheduler._execution cimport destroy
+from luna.scheduler._linker cimport HostTable
 from luna.scheduler._handles cimport NativeModule, NativeOutput, NativeRequest, wrap_output
 from luna.scheduler._memories cimport use_slab_memories
+from luna.scheduler._namespaces cimport allow_namespace, refuse_everything
 from luna.scheduler._output cimport new_output
 from luna.scheduler._peers cimport add_peer, close_peers, consume_frame, find_peer, frame_size, init_peers, queue_bytes
 from luna.scheduler._platform cimport *
@@ -117,6 +119,8 @@ cdef void discard_events(Runtime* runtime) noexcept nogil:
             release_request(<Request*>event.pointer)
         elif event.kind == EVENT_EXITED:
             release_output(<Output*>event.pointer)
+        elif event.kind == EVENT_CODE:
+            free(event.pointer)
         free_event(event)
         event = following
 
@@ -236,7 +240,13 @@ cdef class Core:
         """Readable when take_ready has something."""
         return self.runtime.outgoing_fd
 
-    def module(self, bytes sha256, int64_t number, bint uses_wasi, size_t engine, size_t fuel_engine, size_t code, linker) -> NativeModule:
+    def set_host_table(self, HostTable table) -> None:
+        """The host calls there are, before any config is made."""
+        self.runtime.rows = table.rows
+        self.runtime.row_count = table.count
+        self.host_table = table
+
+    def module(self, bytes sha256, int64_t number, bint uses_wasi, size_t engine, size_t fuel_engine, size_t code) -> NativeModule:
         """Wrap linked code (a wasmtime_instance_pre_t, taken over)."""
         cdef NativeModule wrapped = NativeModule.__new__(NativeModule)
         cdef Module* module
@@ -251,9 +261,11 @@ cdef class Core:
         module.engine = <wasm_engine_t*>engine
         module.fuel_engine = <wasm_engine_t*>fuel_engine
         module.code = <wasmtime_instance_pre_t*>code
+        pthread_mutex_init(&module.codes_lock, NULL)
+        module.codes = new vector[Code*]()
         luna_add64(&self.runtime.counters[COUNT_MODULES], 1)
         wrapped.module = module
-        wrapped.linker = linker
+        wrapped.host_table = self.host_table
         return wrapped
 
     cdef Config* make_config(self, config) except NULL:
@@ -275,6 +287,11 @@ cdef class Core:
                 entry.first = first.encode()
                 entry.second = second.encode()
                 made.variables.push_back(entry)
+            if config.namespaces is not None:
+                refuse_everything(self.runtime, made)
+                for prefix in config.namespaces:
+                    if not allow_namespace(self.runtime, made, prefix.encode()):
+                        raise ValueError("too many namespaces")
         except BaseException:
             release_config(self.runtime, made)
             raise
@@ -347,7 +364,7 @@ cdef class Core:
         return pid, wrapped
 
     def provide_code(self, int64_t pid, error) -> None:
-        """Answer EVENT_CODE: the module's fuel code is set, or why it cannot be made."""
+        """Answer EVENT_CODE: the module was given the code, or why it cannot be made."""
         cdef Signal* signal = new_signal(self.runtime, SIGNAL_CODE, 0)
         if error is not None:
             set_text(signal, <bytes>error)
@@ -405,6 +422,10 @@ cdef class Core:
             elif event.kind == EVENT_EXITED:
                 output = wrap_output(<Output*>event.pointer)
                 events.append((EVENT_EXITED, event.a, event.b, event.c, text, output))
+            elif event.kind == EVENT_CODE:
+                refused = (<char*>event.pointer)[:sizeof(RowSet)]
+                free(event.pointer)
+                events.append((EVENT_CODE, event.a, event.b, bool(event.c), refused))
             else:
                 events.append((event.kind, event.a, event.b, text))
             free_event(event)

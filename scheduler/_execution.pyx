@@ -10,6 +10,7 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, strlen
 
 from luna.scheduler._clock cimport set_timer
+from luna.scheduler._code cimport find_code
 from luna.scheduler._delivery cimport deliver, tell
 from luna.scheduler._events cimport abandon_request, emit
 from luna.scheduler._output cimport hold, release_output_env, write_stderr, write_stdout
@@ -140,20 +141,29 @@ cdef void take_failure(Process* process) noexcept nogil:
 
 # -- birth ---------------------------------------------------------------------------
 
+cdef void ask_for_code(Process* process) noexcept nogil:
+    """Have Python link the module for what this process may do."""
+    cdef RowSet* refused = <RowSet*>malloc(sizeof(RowSet))
+    refused[0] = process.config.refused
+    process.wait = WAIT_CODE
+    emit(process.runtime, EVENT_CODE, process.pid, process.module.id, process.config.max_fuel != 0, refused, NULL)
+
+
 cdef void begin(Process* process) noexcept nogil:
-    """Make the store and start to instantiate, or wait for code that counts fuel."""
+    """Make the store and start to instantiate, or wait for code linked for its limits."""
     cdef Module* module = process.module
     cdef Config* config = process.config
     cdef wasm_engine_t* engine = module.engine
     cdef wasmtime_instance_pre_t* code = module.code
     cdef uint64_t fuel
+    if config.max_fuel != 0 or config.restricts:
+        process.code = find_code(module, config.max_fuel != 0, &config.refused)
+        if process.code == NULL:
+            ask_for_code(process)
+            return
+        code = process.code.linked
     if config.max_fuel != 0:
         engine = module.fuel_engine
-        code = <wasmtime_instance_pre_t*>luna_load_ptr(<void**>&module.fuel_code)
-        if code == NULL:
-            process.wait = WAIT_CODE
-            emit(process.runtime, EVENT_CODE, process.pid, module.id, 0, NULL, NULL)
-            return
     process.store = wasmtime_store_new(engine, process, NULL)
     luna_add64(&process.runtime.counters[COUNT_STORES], 1)
     process.context = wasmtime_store_context(process.store)

@@ -2,7 +2,7 @@ from luna.scheduler._types cimport *
 
 cdef class NativeModule:
     cdef Module* module
-    cdef object linker             # its rows are what the code calls
+    cdef object host_table         # what the code calls
 
 cdef class NativeOutput:
     cdef Output* output

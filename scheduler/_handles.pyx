@@ -8,6 +8,7 @@ from cpython.bytes cimport PyBytes_AS_STRING
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
 
+from luna.scheduler._code cimport *
 from luna.scheduler._delivery cimport deliver, tell
 from luna.scheduler._events cimport release_request
 from luna.scheduler._output cimport take_held
@@ -40,14 +41,18 @@ cdef class NativeModule:
         """Whether anything but this reference holds the code: a process, a message, a table."""
         return luna_load(&self.module.references) > 1
 
-    @property
-    def has_fuel_code(self) -> bool:
-        return luna_load_ptr(<void**>&self.module.fuel_code) != NULL
+    def add_code(self, bint counts_fuel, bytes refused, size_t linked) -> None:
+        """Give it code linked in another way (a wasmtime_instance_pre_t, taken over).
 
-    def set_fuel_code(self, size_t code) -> None:
-        """Give it code that counts fuel (a wasmtime_instance_pre_t, taken over)."""
-        if not luna_cas_ptr(<void**>&self.module.fuel_code, NULL, <void*>code):
-            wasmtime_instance_pre_delete(<wasmtime_instance_pre_t*>code)
+        `refused` is the set of rows that trap, as EVENT_CODE tells it.
+        """
+        add_code(self.module, counts_fuel, <const RowSet*>PyBytes_AS_STRING(refused), <wasmtime_instance_pre_t*>linked)
+
+    def has_code(self, bint counts_fuel, bytes refused) -> bool:
+        """Whether such code is there."""
+        cdef Code* code = find_code(self.module, counts_fuel, <const RowSet*>PyBytes_AS_STRING(refused))
+        release_code(code)
+        return code != NULL
 
 
 cdef NativeModule wrap_module(Module* module):
@@ -164,6 +169,7 @@ cdef tuple config_tuple(Config* config):
         tuple([(p.first.decode(), p.second.decode()) for p in config.preopens]),
         tuple([argument.decode() for argument in config.arguments]),
         tuple([(v.first.decode(), v.second.decode()) for v in config.variables]),
+        tuple([prefix.decode() for prefix in config.namespaces]) if config.restricts else None,
     )
 
 

@@ -6,7 +6,9 @@ is cut when the child is made.
 
 from libcpp.string cimport string
 
+from luna.scheduler._code cimport release_module
 from luna.scheduler._guest cimport *
+from luna.scheduler._namespaces cimport allow_namespace
 from luna.scheduler._process cimport reserve_host_bytes
 from luna.scheduler._signals cimport *
 from luna.scheduler._types cimport *
@@ -135,6 +137,24 @@ cdef wasm_trap_t* set_can_spawn(void* env, wasmtime_caller_t* caller, wasmtime_v
     return NULL
 
 
+cdef wasm_trap_t* allow(void* env, wasmtime_caller_t* caller, wasmtime_val_raw_t* args, size_t count) noexcept nogil:
+    cdef const char* function = b"lunatic::process::config_allow_namespace"
+    cdef Process* process = caller_process(caller)
+    cdef Config* config
+    cdef string prefix
+    cdef wasm_trap_t* wrong = read_text(process, caller, args[1].i32, args[2].i32, function, &prefix)
+    if wrong != NULL:
+        return wrong
+    config = config_of(process, args[0].i64)
+    if config == NULL:
+        return unknown_config(function)
+    if not may_hold(process, config, config.namespaces.size(), prefix.size()):
+        return too_much(function)
+    if not allow_namespace(process.runtime, config, prefix):
+        return trap(b"lunatic::process::config_allow_namespace: a config holds at most 64 namespaces")
+    return NULL
+
+
 # -- lunatic::wasi -----------------------------------------------------------------------
 
 cdef wasm_trap_t* read_text(Process* process, wasmtime_caller_t* caller, int32_t pointer, int32_t size, const char* function, string* out) noexcept nogil:
@@ -247,6 +267,7 @@ def functions():
         ("lunatic::process", "config_set_can_create_configs"): (<size_t>set_can_create, False),
         ("lunatic::process", "config_can_spawn_processes"): (<size_t>can_spawn, False),
         ("lunatic::process", "config_set_can_spawn_processes"): (<size_t>set_can_spawn, False),
+        ("lunatic::process", "config_allow_namespace"): (<size_t>allow, False),
         ("lunatic::wasi", "config_add_environment_variable"): (<size_t>add_variable, False),
         ("lunatic::wasi", "config_add_command_line_argument"): (<size_t>add_argument, False),
         ("lunatic::wasi", "config_preopen_dir"): (<size_t>preopen_dir, False),

@@ -6,6 +6,7 @@ it is, receiving replaces it; nothing is copied on the way.
 
 from libc.stdlib cimport malloc
 
+from luna.scheduler._code cimport retain_module
 from luna.scheduler._delivery cimport deliver
 from luna.scheduler._guest cimport *
 from luna.scheduler._platform cimport *

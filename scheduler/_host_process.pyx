@@ -9,6 +9,7 @@ from libc.string cimport memchr
 
 from luna.scheduler._delivery cimport deliver
 from luna.scheduler._guest cimport *
+from luna.scheduler._namespaces cimport narrow_namespaces
 from luna.scheduler._output cimport new_output
 from luna.scheduler._platform cimport *
 from luna.scheduler._process cimport add_error, bind_to_node, free_process, launch, link_to, new_process, watch
@@ -39,6 +40,7 @@ cdef Config* child_config(Process* process, int64_t id) noexcept nogil:
     config.can_compile = config.can_compile and own.can_compile
     config.can_create_configs = config.can_create_configs and own.can_create_configs
     config.can_spawn = config.can_spawn and own.can_spawn
+    narrow_namespaces(process.runtime, config, own)
     return config
 
 

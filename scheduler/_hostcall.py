@@ -8,7 +8,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import final
+from typing import Final, final
+
+TODAY: Final = "0.13"
+"""the interface that rows without another belong to, by the release of Lunatic that had it."""
 
 
 class Kind(StrEnum):
@@ -79,12 +82,18 @@ class HostCall:
     traps: str  # what makes it trap; "never" when nothing does
     suspends: bool  # may park the calling process
     where: Where
-    index: int = -1  # position in HOST_CALLS, set when the table is assembled
+    interface: str = TODAY  # the first release of Lunatic whose guests import it so
+    index: int = -1  # position in ALL_CALLS, set when the table is assembled
 
     @property
     def full_name(self) -> str:
         """`namespace::name`, as error messages show it."""
         return f"{self.namespace}::{self.name}"
+
+    @property
+    def key(self) -> str:
+        """What tells it from rows of the same name in other interfaces; its handler is set by it."""
+        return self.name if self.interface == TODAY else f"{self.name}@{self.interface}"
 
     @property
     def params(self) -> str:
@@ -111,9 +120,10 @@ class Rows:
     and without a result the arrow is left out.
     """
 
-    def __init__(self, namespace: str, where: Where) -> None:
+    def __init__(self, namespace: str, where: Where, interface: str = TODAY) -> None:
         self._namespace = namespace
         self._where = where
+        self._interface = interface
 
     def __call__(
         self,
@@ -142,4 +152,5 @@ class Rows:
             traps=traps,
             suspends=suspends or (where or self._where).parks,
             where=where or self._where,
+            interface=self._interface,
         )

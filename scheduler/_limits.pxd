@@ -53,6 +53,11 @@ cdef enum:
     NESTED_CALLS_MAX = 64
     # entries of each resource table of a process: configs, modules, timers, errors
     RESOURCES_MAX = 1_000_000
+    # ways one module is kept linked for, that is: sets of host calls its
+    # processes may not make; more at a time cost linking again and again
+    CODES_MAX = 64
+    # prefixes of host calls in one config; MAX_NAMESPACES of luna.proto.limits
+    NAMESPACES_MAX = 64
     # elements of a wasm table, as in Lunatic
     TABLE_ELEMENTS_MAX = 100_000
     # bytes the host keeps for one process in configs, errors and timers' messages

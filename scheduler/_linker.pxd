@@ -1,7 +1,10 @@
-from libc.stdint cimport int32_t, uint8_t
 from luna.scheduler._types cimport *
+
+cdef class HostTable:
+    cdef Row* rows
+    cdef readonly int count
+    cdef list signatures                   # of each row: (namespace, name, parameter letters, result letter, suspends)
 
 cdef class Linker:
     cdef wasmtime_linker_t* linker
-    cdef Row* rows
-    cdef void define(self, str namespace, str name, str parameters, str result, size_t address, bint suspends, Row* row) except *
+    cdef void define(self, signature, size_t address, bint suspends, Row* row) except *

@@ -1,13 +1,15 @@
-"""Defines every host call of the table in a wasmtime linker.
+"""The host-call table for guests: rows with their functions, defined in wasmtime linkers.
 
 A row is native (a function of a _host_* module), a request (parked, served by
 Python) or one of wasmtime's own WASI functions.
 """
 
+from cpython.bytes cimport PyBytes_AS_STRING
 from libc.stdlib cimport calloc, free
-from libc.string cimport memcpy
+from libc.string cimport memcpy, memset
 
 from luna.scheduler import _host_config, _host_message, _host_misc, _host_process, _host_trap
+from luna.scheduler._guest cimport snprintf, trap
 from luna.scheduler._host_request cimport request, request_data
 from luna.scheduler._platform cimport *
 from luna.scheduler._types cimport *
@@ -45,46 +47,85 @@ cdef wasm_functype_t* function_type(str parameters, str result) except NULL:
     return wasm_functype_new(&params, &results)
 
 
-cdef class Linker:
-    """Owner of one engine's linker and of the rows its functions point to.
+cdef wasm_trap_t* refuse(void* env, wasmtime_caller_t* caller, wasmtime_val_raw_t* args, size_t count) noexcept nogil:
+    cdef char text[256]
+    snprintf(text, sizeof(text), b"%s: this process may not call it: its config does not allow that namespace", (<Row*>env).name)
+    return trap(text)
 
-    Must outlive every module linked with it. `rows` are (namespace, name,
-    parameter letters, result letter, index, suspends, where) with where one of
-    "native", "request", "request_data" (one that hands bytes to the guest), "wasi".
+
+cdef class HostTable:
+    """Owner of the host-call table as the core uses it; must outlive all code linked with it.
+
+    `rows` are (namespace, name, key, parameter letters, result letter, suspends,
+    where) with where one of "native", "request", "request_data" (one that hands
+    bytes to the guest), "wasi". The key finds a native function: its name, or that
+    and the interface it belongs to, where that is an earlier one.
     """
 
-    def __cinit__(self, size_t engine, rows):
+    def __cinit__(self, rows):
+        if len(rows) > ROWS_MAX:
+            raise ValueError(f"the core is made for {ROWS_MAX} host calls, not {len(rows)}")
+        self.rows = <Row*>calloc(ROWS_MAX, sizeof(Row))
+        self.count = len(rows)
+        self.signatures = []
+        native = native_functions()
+        for index, (namespace, name, key, parameters, result, suspends, where) in enumerate(rows):
+            text = f"{namespace}::{name}".encode()[:127]
+            memcpy(self.rows[index].name, <const char*>text, len(text))
+            self.rows[index].index = index
+            self.rows[index].result_kind = KINDS[result] if result else 0
+            if where == "native":
+                address, native_suspends = native.pop((namespace, key))
+                if native_suspends != suspends:
+                    raise RuntimeError(f"{namespace}::{key}: the table and the native core differ in `suspends`")
+            elif where == "wasi":
+                address = 0
+            else:
+                address = <size_t>(request_data if where == "request_data" else request)
+            self.rows[index].function = <void*><size_t>address
+            self.signatures.append((namespace, name, parameters, result, suspends))
+        if native:
+            raise RuntimeError(f"native host functions missing in the table: {sorted(native)}")
+
+    def __dealloc__(self):
+        free(self.rows)
+
+    def row_set(self, rows) -> bytes:
+        """A set of rows in the form the core takes and tells it."""
+        cdef RowSet made
+        memset(&made, 0, sizeof(RowSet))
+        for row in rows:
+            made.words[row // 64] |= <uint64_t>1 << (row % 64)
+        return (<char*>&made)[:sizeof(RowSet)]
+
+
+cdef class Linker:
+    """Owner of a linker of one engine, with some rows of a table.
+
+    Those in the set `refused` trap when they are called.
+    """
+
+    def __cinit__(self, size_t engine, HostTable table, rows, bytes refused):
         cdef wasmtime_error_t* error
+        cdef const RowSet* refusals = <const RowSet*>PyBytes_AS_STRING(refused)
+        cdef Row* row
         self.linker = wasmtime_linker_new(<wasm_engine_t*>engine)
         wasmtime_linker_allow_shadowing(self.linker, True)
         error = wasmtime_linker_define_wasi(self.linker)
         if error != NULL:
             raise RuntimeError(take_error(error))
-        self.rows = <Row*>calloc(len(rows), sizeof(Row))
-        native = native_functions()
-        for position, (namespace, name, parameters, result, index, suspends, where) in enumerate(rows):
-            if where == "wasi":
-                continue
-            text = f"{namespace}::{name}".encode()[:127]
-            memcpy(self.rows[position].name, <const char*>text, len(text))
-            self.rows[position].index = index
-            self.rows[position].result_kind = KINDS[result] if result else 0
-            address = 0
-            if where == "native":
-                address, native_suspends = native.pop((namespace, name))
-                if native_suspends != suspends:
-                    raise RuntimeError(f"{namespace}::{name}: the table and the native core differ in `suspends`")
-            else:
-                address, suspends = <size_t>(request_data if where == "request_data" else request), True
-            self.define(namespace, name, parameters, result, address, suspends, &self.rows[position])
-        if native:
-            raise RuntimeError(f"native host functions missing in the table: {sorted(native)}")
+        for index in rows:
+            row = &table.rows[<int>index]
+            if refusals.words[row.index // 64] >> (row.index % 64) & 1:
+                self.define(table.signatures[index], <size_t>refuse, False, row)
+            elif row.function != NULL:
+                self.define(table.signatures[index], <size_t>row.function, table.signatures[index][4], row)
 
-    cdef void define(self, str namespace, str name, str parameters, str result, size_t address, bint suspends, Row* row) except *:
-        cdef wasm_functype_t* kind = function_type(parameters, result)
+    cdef void define(self, signature, size_t address, bint suspends, Row* row) except *:
+        cdef wasm_functype_t* kind = function_type(signature[2], signature[3])
         cdef wasmtime_error_t* error
-        module = namespace.encode()
-        function = name.encode()
+        module = signature[0].encode()
+        function = signature[1].encode()
         if suspends:
             error = wasmtime_linker_define_async_func(
                 self.linker, module, len(module), function, len(function), kind,
@@ -102,7 +143,6 @@ cdef class Linker:
     def __dealloc__(self):
         if self.linker != NULL:
             wasmtime_linker_delete(self.linker)
-        free(self.rows)
 
     def instance_pre(self, size_t module) -> int:
         """Address of a linked wasmtime_instance_pre_t for a wasmtime_module_t.

@@ -11,6 +11,7 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, strlen
 
 from luna.scheduler._clock cimport cancel_timer, release_timer
+from luna.scheduler._code cimport release_code, release_module, retain_module
 from luna.scheduler._delivery cimport deliver, tell
 from luna.scheduler._events cimport abandon_request, emit
 from luna.scheduler._output cimport close_output
@@ -470,6 +471,7 @@ cdef void free_process(Process* process) noexcept nogil:
     close_output(process.output)
     release_output(process.output)
     release_config(runtime, process.config)
+    release_code(process.code)
     release_module(process.module)
     free(process.params)
     free(process.entry)

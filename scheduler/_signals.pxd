@@ -15,8 +15,6 @@ cdef Signal* pop_first(Mailbox* mailbox) noexcept nogil
 cdef Signal* pop_tagged(Mailbox* mailbox, const int64_t* tags, size_t count) noexcept nogil
 cdef void clear(Runtime* runtime, Mailbox* mailbox) noexcept nogil
 
-cdef void retain_module(Module* module) noexcept nogil
-cdef void release_module(Module* module) noexcept nogil
 cdef void retain_config(Config* config) noexcept nogil
 cdef void release_config(Runtime* runtime, Config* config) noexcept nogil
 cdef Config* new_config(Runtime* runtime) noexcept nogil

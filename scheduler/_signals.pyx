@@ -5,9 +5,10 @@ nothing of processes, threads or guests.
 """
 
 from libc.stdlib cimport calloc, free, malloc, realloc
-from libc.string cimport memcpy, strlen
+from libc.string cimport memcpy, memset, strlen
 from libcpp.algorithm cimport sort
 
+from luna.scheduler._code cimport release_module
 from luna.scheduler._events cimport emit
 from luna.scheduler._platform cimport *
 from luna.scheduler._types cimport *
@@ -193,20 +194,6 @@ cdef void clear(Runtime* runtime, Mailbox* mailbox) noexcept nogil:
 
 # -- shared, reference-counted -------------------------------------------------
 
-cdef void retain_module(Module* module) noexcept nogil:
-    luna_add(&module.references, 1)
-
-
-cdef void release_module(Module* module) noexcept nogil:
-    if luna_add(&module.references, -1) == 0:
-        luna_add64(&module.runtime.counters[COUNT_MODULES], -1)
-        if module.code != NULL:
-            wasmtime_instance_pre_delete(module.code)
-        if module.fuel_code != NULL:
-            wasmtime_instance_pre_delete(module.fuel_code)
-        free(module)
-
-
 cdef void retain_config(Config* config) noexcept nogil:
     luna_add(&config.references, 1)
 
@@ -227,6 +214,8 @@ cdef Config* new_config(Runtime* runtime) noexcept nogil:
     config.can_compile = 0
     config.can_create_configs = 0
     config.can_spawn = 0
+    config.restricts = 0
+    memset(&config.refused, 0, sizeof(RowSet))
     luna_add64(&runtime.counters[COUNT_CONFIGS], 1)
     return config
 
@@ -238,6 +227,9 @@ cdef Config* copy_config(Runtime* runtime, Config* config) noexcept nogil:
     copy.can_compile = config.can_compile
     copy.can_create_configs = config.can_create_configs
     copy.can_spawn = config.can_spawn
+    copy.restricts = config.restricts
+    copy.refused = config.refused
+    copy.namespaces = config.namespaces
     copy.preopens = config.preopens
     copy.arguments = config.arguments
     copy.variables = config.variables

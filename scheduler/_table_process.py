@@ -87,6 +87,13 @@ ROWS: Final[tuple[HostCall, ...]] = (
         traps=_CONFIG,
     ),
     _process(
+        "config_allow_namespace",
+        "config:i64 prefix:in prefix_len:len",
+        "Allows the host calls whose name (namespace::name) begins with the text. The first of these calls "
+        "forbids all others, which trap; a config without any allows everything.",
+        traps=f"{_CONFIG}; out of bounds; not UTF-8; more than 64 namespaces",
+    ),
+    _process(
         "spawn",
         "link_tag:i64 config:i64 module:i64 entry:in entry_len:len params:in params_len:len id:out64 -> i32",
         "Spawns a process running an exported function: 0 process id written, 1 error id written. Link tag 0 "

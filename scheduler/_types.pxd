@@ -28,6 +28,8 @@ cdef enum:
     NODE_SHIFT = 40
     SHARDS = 256
     ENGINES_MAX = 8
+    ROWS_MAX = 512             # of the host-call table
+    ROW_WORDS = ROWS_MAX // 64
     REQUEST_ARGS_MAX = 12
     FOLLOWERS_MAX = 8          # of one log at a time; further ones may lose text
 
@@ -123,6 +125,13 @@ cdef enum:
     TOTAL_STOLEN
     COUNTERS
 
+# A row of the host-call table; host functions get theirs.
+cdef struct Row:
+    int32_t index
+    uint8_t result_kind
+    void* function             # NULL: one of wasmtime's WASI
+    char name[128]             # namespace::name
+
 cdef struct Resource:
     uint8_t kind
     void* pointer
@@ -168,6 +177,10 @@ cdef enum:
     TIMER_PROCESS = 0          # ends the owner's wait
     TIMER_SEND = 1             # delivers a Timer's message
 
+# Some rows of the host-call table.
+cdef struct RowSet:
+    uint64_t words[ROW_WORDS]
+
 cdef cppclass Config:
     int references
     uint64_t max_memory
@@ -175,10 +188,20 @@ cdef cppclass Config:
     int can_compile
     int can_create_configs
     int can_spawn
+    int restricts              # `refused` has rows
+    RowSet refused             # host calls that trap
+    vector[string] namespaces  # prefixes of the names of all others
     vector[pair[string, string]] preopens      # guest name, host path
     vector[string] arguments
     vector[pair[string, string]] variables
-    int64_t bytes              # of the texts in the three
+    int64_t bytes              # of the texts in these lists
+
+# A module's code, linked for processes with a compute limit, or that may not call everything.
+cdef struct Code:
+    int references
+    int counts_fuel
+    RowSet refused
+    wasmtime_instance_pre_t* linked
 
 cdef struct Module:
     int references
@@ -188,8 +211,9 @@ cdef struct Module:
     int uses_wasi
     wasm_engine_t* engine
     wasm_engine_t* fuel_engine
-    wasmtime_instance_pre_t* code
-    wasmtime_instance_pre_t* fuel_code     # compiled with a fuel counter; NULL until asked for
+    wasmtime_instance_pre_t* code          # for processes without limits of what they may call or compute
+    pthread_mutex_t codes_lock
+    vector[Code*]* codes                   # for others, made when asked for; used last comes first
 
 cdef struct Output:
     int references
@@ -220,12 +244,6 @@ cdef struct Request:
     int32_t row                # index in the host-call table
     int32_t arg_count
     int64_t args[REQUEST_ARGS_MAX]
-
-# What a host function is called with: its row of the host-call table.
-cdef struct Row:
-    int32_t index
-    uint8_t result_kind
-    char name[128]                         # namespace::name
 
 # A call into the guest from one of its host calls.
 cdef struct NestedCall:
@@ -268,6 +286,7 @@ cdef struct Process:
     int64_t born_ns
     Config* config
     Module* module
+    Code* code                 # NULL: the module's own
     Output* output
     char* entry
     int64_t spawn_token        # Python's, 0: a guest spawned it
@@ -369,7 +388,7 @@ cdef enum:
     EVENT_SPAWNED = 2          # token, pid, text (error)
     EVENT_EXITED = 3           # pid, exit kind, code, text
     EVENT_OUTPUT = 4           # pid of the output's owner
-    EVENT_CODE = 5             # pid wants fuel-counting code for module
+    EVENT_CODE = 5             # pid wants code of module, that counts fuel or not, without some RowSet
     EVENT_RELEASED = 6         # pid has ended, which owned resources of Python's
     EVENT_DROPPED = 7          # number of a resource of Python's, lost with its message
 
@@ -412,6 +431,8 @@ cdef struct Runtime:
     int stopping
     int started
     int64_t processes_max
+    Row* rows                  # the host-call table, Python's
+    int row_count
     int pressure               # no memory for new processes
     int64_t next_serial
     Shard shards[SHARDS]

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Literal, Self, final
 
 from luna.proto.errors import InvalidError
+from luna.proto.limits import MAX_NAMESPACES
 
 __all__ = ["Param", "ProcessConfig"]
 
@@ -33,6 +34,8 @@ class ProcessConfig:
     """(guest name, host path) of each directory it may open files in."""
     arguments: tuple[str, ...] = ()
     environment_variables: tuple[tuple[str, str], ...] = ()
+    namespaces: tuple[str, ...] | None = None
+    """Prefixes of the names (`namespace::name`) of the host calls it may make; None: all."""
 
     @classmethod
     def program(
@@ -43,6 +46,7 @@ class ProcessConfig:
         environment_variables: Iterable[tuple[str, str]] = (),
         max_memory_bytes: int = MAX_MEMORY_BYTES,
         max_fuel: int = 0,
+        namespaces: Iterable[str] | None = None,
     ) -> Self:
         """The config of a program started from outside: it may spawn, compile and make configs."""
         return cls(
@@ -54,11 +58,15 @@ class ProcessConfig:
             preopens=tuple(preopens),
             arguments=tuple(arguments),
             environment_variables=tuple(environment_variables),
+            namespaces=None if namespaces is None else tuple(namespaces),
         )
 
     def check_texts(self) -> None:
-        """Raise InvalidError unless every text can be given to a guest."""
+        """Raise InvalidError unless every text can be given to a guest, or for too many namespaces."""
+        if self.namespaces is not None and len(self.namespaces) > MAX_NAMESPACES:
+            raise InvalidError(f"a config has at most {MAX_NAMESPACES} namespaces")
         texts = (
+            *(self.namespaces or ()),
             *self.arguments,
             *(text for pair in self.environment_variables for text in pair),
             *(text for pair in self.preopens for text in pair),
@@ -83,7 +91,21 @@ class ProcessConfig:
             can_compile_modules=self.can_compile_modules and parent.can_compile_modules,
             can_create_configs=self.can_create_configs and parent.can_create_configs,
             can_spawn_processes=self.can_spawn_processes and parent.can_spawn_processes,
+            namespaces=_common(self.namespaces, parent.namespaces),
         )
+
+
+def _common(ours: tuple[str, ...] | None, theirs: tuple[str, ...] | None) -> tuple[str, ...] | None:
+    """Prefixes of what both allow. Of two prefixes that do, one begins with the other."""
+    if ours is None or theirs is None:
+        return theirs if ours is None else ours
+    both = [
+        max(one, other, key=len)
+        for one in ours
+        for other in theirs
+        if one.startswith(other) or other.startswith(one)
+    ]
+    return tuple(dict.fromkeys(both))
 
 
 @final

@@ -11,6 +11,7 @@ counting slows all code. Engines are made when first needed.
 from __future__ import annotations
 
 import ctypes
+from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Final, final
 
@@ -19,12 +20,17 @@ from wasmtime import _bindings as wasmtime_c
 
 from luna.scheduler import hostcalls
 from luna.scheduler._core import Core, prepare_config
-from luna.scheduler._linker import Linker
+from luna.scheduler._linker import HostTable, Linker
 
 __all__ = ["Engine", "EngineMode", "Engines", "mode_for"]
 
 COPY_ON_WRITE_BYTES: Final = 16 * 1024
 """bytes of data segments from which on copy-on-write is cheaper than copying at spawn."""
+
+LINKERS_KEPT: Final = 8
+"""linkers of one engine, for as many mixtures of interfaces; making one takes half a millisecond."""
+NOTHING: Final = bytes(64)
+"""an empty set of rows: ROW_WORDS of `_types.pxd`, 8 bytes each."""
 
 WASM_STACK_BYTES: Final = 512 * 1024
 """bytes of stack wasm may use; WASM_STACK_BYTES of `_limits.pxd`."""
@@ -50,18 +56,44 @@ def mode_for(data_bytes: int, *, fuel: bool) -> EngineMode:
 
 
 @final
-@dataclass(frozen=True, slots=True)
 class Engine:
-    """One wasmtime engine and the linker that defines every host call in it."""
+    """One wasmtime engine, and the linkers that define the host calls in it."""
 
-    mode: EngineMode
-    engine: wasmtime.Engine
-    linker: Linker
+    def __init__(self, mode: EngineMode, engine: wasmtime.Engine, table: HostTable) -> None:
+        self.mode: Final = mode
+        self.engine: Final = engine
+        self._table = table
+        self._linkers: OrderedDict[frozenset[int], Linker] = OrderedDict()
 
     @property
     def address(self) -> int:
         """Of the wasm_engine_t."""
         return address_of(self.engine.ptr())
+
+    def link(self, compiled: wasmtime.Module, earlier: frozenset[int], refused: bytes | None = None) -> int:
+        """Address of compiled code linked with host calls (a wasmtime_instance_pre_t, which the caller owns).
+
+        `earlier` are rows that stand in for those of today with the same names,
+        `refused` is a set of rows that trap. Raises ValueError with wasmtime's words.
+        """
+        if refused is not None:
+            linker = self._linker(earlier, refused)
+        else:
+            linker = self._linkers.get(earlier) or self._linker(earlier, NOTHING)
+            self._linkers[earlier] = linker
+            self._linkers.move_to_end(earlier)
+            if len(self._linkers) > LINKERS_KEPT:
+                self._linkers.popitem(last=False)
+        return linker.instance_pre(address_of(compiled.ptr()))
+
+    def _linker(self, earlier: frozenset[int], refused: bytes) -> Linker:
+        rows = {
+            (row.namespace, row.name): row.index for row in (*hostcalls.EARLIER_CALLS, *hostcalls.HOST_CALLS)
+        }
+        rows |= {
+            (row.namespace, row.name): row.index for row in map(hostcalls.ALL_CALLS.__getitem__, earlier)
+        }
+        return Linker(self.address, self._table, list(rows.values()), refused)
 
 
 @final
@@ -70,18 +102,15 @@ class Engines:
 
     def __init__(self, core: Core) -> None:
         self._core = core
+        self._table = HostTable(hostcalls.table_rows())
+        core.set_host_table(self._table)
         self._engines: dict[EngineMode, Engine] = {}
 
     def get(self, mode: EngineMode) -> Engine:
         """The engine of that mode, made now if it is the first use."""
         engine = self._engines.get(mode)
         if engine is None:
-            made = wasmtime.Engine(_configuration(mode))
-            rows = [
-                (row.namespace, row.name, row.params, row.result, row.index, row.suspends, row.where.value)
-                for row in hostcalls.HOST_CALLS
-            ]
-            engine = Engine(mode, made, Linker(address_of(made.ptr()), rows))
+            engine = Engine(mode, wasmtime.Engine(_configuration(mode)), self._table)
             self._core.add_engine(engine.address)
             self._engines[mode] = engine
         return engine

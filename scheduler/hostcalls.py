@@ -12,10 +12,19 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import Final
 
-from luna.scheduler import _table_message, _table_networking, _table_process, _table_services, _table_wasi
+from luna.scheduler import (
+    _table_earlier,
+    _table_message,
+    _table_networking,
+    _table_process,
+    _table_services,
+    _table_wasi,
+)
 from luna.scheduler._hostcall import HostCall, Kind, Parameter, Where
 
 __all__ = [
+    "ALL_CALLS",
+    "EARLIER_CALLS",
     "HOST_CALLS",
     "WASI_NAMESPACE",
     "HostCall",
@@ -23,23 +32,33 @@ __all__ = [
     "Parameter",
     "Where",
     "find",
-    "linker_rows",
     "namespaces",
+    "table_rows",
 ]
 
 WASI_NAMESPACE: Final = _table_wasi.NAMESPACE
 
-_TABLES = (
-    *_table_message.ROWS,
-    *_table_process.ROWS,
-    *_table_networking.ROWS,
-    *_table_services.ROWS,
-    *_table_wasi.ROWS,
-)
-
 HOST_CALLS: Final[tuple[HostCall, ...]] = tuple(
-    replace(row, index=index) for index, row in enumerate(_TABLES)
+    replace(row, index=index)
+    for index, row in enumerate(
+        (
+            *_table_message.ROWS,
+            *_table_process.ROWS,
+            *_table_networking.ROWS,
+            *_table_services.ROWS,
+            *_table_wasi.ROWS,
+        )
+    )
 )
+"""The interface of today."""
+
+EARLIER_CALLS: Final[tuple[HostCall, ...]] = tuple(
+    replace(row, index=index) for index, row in enumerate(_table_earlier.ROWS, len(HOST_CALLS))
+)
+"""What earlier interfaces had besides, or with another type or meaning."""
+
+ALL_CALLS: Final = HOST_CALLS + EARLIER_CALLS
+"""Every row by its index."""
 
 _BY_NAME: Final[Mapping[tuple[str, str], HostCall]] = MappingProxyType(
     {(row.namespace, row.name): row for row in HOST_CALLS}
@@ -47,7 +66,7 @@ _BY_NAME: Final[Mapping[tuple[str, str], HostCall]] = MappingProxyType(
 
 
 def find(namespace: str, name: str) -> HostCall | None:
-    """The row of one import, or None when no such host call exists."""
+    """The row of one import in the interface of today, or None when it has none."""
     return _BY_NAME.get((namespace, name))
 
 
@@ -56,12 +75,13 @@ def namespaces() -> tuple[str, ...]:
     return tuple(dict.fromkeys(row.namespace for row in HOST_CALLS))
 
 
-def linker_rows() -> tuple[tuple[str, str, str, str, int, bool], ...]:
-    """The table as the native linker takes it.
+def table_rows() -> list[tuple[str, str, str, str, str, bool, str]]:
+    """All rows by their index, as the native core takes them.
 
-    Each row is (namespace, name, parameter letters, result letter or "", index, suspends);
-    the letters are `i` for i32, `I` for i64, `f` for f64.
+    Each is (namespace, name, key, parameter letters, result letter or "", suspends,
+    where); the letters are `i` for i32, `I` for i64, `f` for f64.
     """
-    return tuple(
-        (row.namespace, row.name, row.params, row.result, row.index, row.suspends) for row in HOST_CALLS
-    )
+    return [
+        (row.namespace, row.name, row.key, row.params, row.result, row.suspends, row.where.value)
+        for row in ALL_CALLS
+    ]

@@ -26,7 +26,8 @@ from luna.scheduler import hostcalls
 from luna.scheduler._core import Core
 from luna.scheduler._handles import NativeModule
 from luna.scheduler.code_cache import CodeCache
-from luna.scheduler.engine import Engine, Engines, address_of, mode_for
+from luna.scheduler.engine import Engine, Engines, mode_for
+from luna.scheduler.interfaces import Import, Meaning, meaning_of
 
 __all__ = ["FunctionType", "Module", "Modules", "data_segment_bytes", "module_id"]
 
@@ -47,6 +48,8 @@ _VALUE_TYPES: Final = {
     "funcref": wasmtime_c.wasm_valtype_new(wasmtime_ffi.WASM_FUNCREF),
 }
 """Value types of wasm 2.0; those of later proposals are just called "ref"."""
+_LETTERS: Final = {"i32": "i", "i64": "I", "f64": "f"}
+"""Types that host calls use, as the table has them."""
 
 
 @final
@@ -72,6 +75,10 @@ class Module:
     """the wasm bytes, which are what other nodes are sent."""
     exports: Mapping[str, FunctionType]
     native: NativeModule
+    meaning: Meaning
+    """of its imports"""
+    compiled: dict[bool, wasmtime.Module]
+    """machine code without and, once it was asked for, with a fuel counter"""
 
     @property
     def id(self) -> int:
@@ -95,7 +102,7 @@ class Modules:
         self._kept: OrderedDict[bytes, Module] = OrderedDict()
         self._by_id: dict[int, bytes] = {}
         self._busy: dict[bytes, trio.Event] = {}
-        self._busy_with_fuel: dict[bytes, trio.Event] = {}
+        self._compiling_with_fuel = trio.Lock()
         self._limiter = trio.CapacityLimiter(COMPILATIONS_AT_ONCE)
 
     def find(self, sha256: bytes) -> Module | None:
@@ -139,29 +146,27 @@ class Modules:
             del self._busy[sha256]
             done.set()
 
-    async def provide_fuel_code(self, module: Module) -> None:
-        """Compile a module to count fuel as well. Raises InvalidError if that fails."""
-        while not module.native.has_fuel_code:
-            busy = self._busy_with_fuel.get(module.sha256)
-            if busy is None:
-                break
-            await busy.wait()
-        if module.native.has_fuel_code:
-            await trio.lowlevel.checkpoint()
-            return
-        done = self._busy_with_fuel[module.sha256] = trio.Event()
-        try:
-            await self._compile_with_fuel(module)
-        finally:
-            del self._busy_with_fuel[module.sha256]
-            done.set()
+    async def provide_code(self, module: Module, counts_fuel: bool, refused: bytes) -> None:
+        """Link a module for processes that may not call everything, or have a compute limit.
 
-    async def _compile_with_fuel(self, module: Module) -> None:
-        engine = self._engines.get(mode_for(data_segment_bytes(module.source), fuel=True))
-        compiled = await trio.to_thread.run_sync(
-            self._compile, engine, module.source, module.sha256, module.name, limiter=self._limiter
-        )
-        module.native.set_fuel_code(engine.linker.instance_pre(address_of(compiled.ptr())))
+        Raises InvalidError if that fails.
+        """
+        await trio.lowlevel.checkpoint()
+        engine = self._engines.get(mode_for(data_segment_bytes(module.source), fuel=counts_fuel))
+        if counts_fuel and True not in module.compiled:
+            async with self._compiling_with_fuel:  # many processes may ask at once
+                if True not in module.compiled:
+                    module.compiled[True] = await trio.to_thread.run_sync(
+                        self._compile,
+                        engine,
+                        module.source,
+                        module.sha256,
+                        module.name,
+                        limiter=self._limiter,
+                    )
+        if not module.native.has_code(counts_fuel, refused):
+            linked = engine.link(module.compiled[counts_fuel], module.meaning.earlier, refused)
+            module.native.add_code(counts_fuel, refused, linked)
 
     def _keep(self, module: Module) -> None:
         self._kept[module.sha256] = module
@@ -176,16 +181,20 @@ class Modules:
     def _link(
         self, engine: Engine, compiled: wasmtime.Module, source: bytes, sha256: bytes, name: str
     ) -> Module:
-        uses_wasi = _check_imports(compiled, name)
+        meaning = _meaning_of(compiled, name)
+        uses_wasi = any(
+            hostcalls.ALL_CALLS[row].namespace == hostcalls.WASI_NAMESPACE for row in meaning.rows
+        )
         fuel_engine = self._engines.get(mode_for(data_segment_bytes(source), fuel=True))
         try:
-            code = engine.linker.instance_pre(address_of(compiled.ptr()))
+            linked = engine.link(compiled, meaning.earlier)
         except ValueError as error:
             raise InvalidError(f"{name} cannot be linked: {error}") from None
         native = self._core.module(
-            sha256, module_id(sha256), uses_wasi, engine.address, fuel_engine.address, code, engine.linker
+            sha256, module_id(sha256), uses_wasi, engine.address, fuel_engine.address, linked
         )
-        return Module(sha256, name, source, MappingProxyType(_exports(compiled)), native)
+        exports = MappingProxyType(_exports(compiled))
+        return Module(sha256, name, source, exports, native, meaning, {False: compiled})
 
     def _compile(self, engine: Engine, source: bytes, sha256: bytes, name: str) -> wasmtime.Module:
         """Runs in a worker thread; compiling does not hold the GIL."""
@@ -254,33 +263,23 @@ def _binary(data: bytes, name: str) -> bytes:
         raise InvalidError(f"{name} is not valid WebAssembly text: {error}") from None
 
 
-def _check_imports(compiled: wasmtime.Module, name: str) -> bool:
-    """Whether the module uses WASI. Raises InvalidError naming every import that cannot be linked."""
+def _meaning_of(compiled: wasmtime.Module, name: str) -> Meaning:
+    """What its imports mean. Raises InvalidError naming every import that cannot be linked."""
     wrong = []
-    uses_wasi = False
+    imports = []
     for item in compiled.imports:
-        label = f"{item.module}::{item.name}"
-        if not isinstance(item.type, wasmtime.FuncType):
-            wrong.append(f"{label} is not a function, and only functions can be imported")
-            continue
-        row = hostcalls.find(item.module, item.name or "")
-        if row is None:
-            known = item.module in hostcalls.namespaces()
-            wrong.append(
-                f"{label} is unknown" if known else f"{label} is unknown: there is no namespace {item.module}"
-            )
-            continue
-        letters = {"i32": "i", "i64": "I", "f64": "f"}
-        found = (
-            "".join(letters.get(_value_type(kind), "?") for kind in item.type.params),
-            "".join(letters.get(_value_type(kind), "?") for kind in item.type.results),
-        )
-        if found != (row.params, row.result):
-            wrong.append(f"{label} is imported as {_type_of(item.type)}, but it is {row.type}")
-        uses_wasi = uses_wasi or item.module == hostcalls.WASI_NAMESPACE
+        if isinstance(item.type, wasmtime.FuncType):
+            kind = _type_of(item.type)
+            params = "".join(_LETTERS.get(value, "?") for value in kind.parameters)
+            result = "".join(_LETTERS.get(value, "?") for value in kind.results)
+            imports.append(Import(item.module, item.name or "", params, result, str(kind)))
+        else:
+            wrong.append(f"{item.module}::{item.name} is not a function, and only functions can be imported")
+    meaning = meaning_of(imports)
+    wrong += meaning.problems
     if wrong:
         raise InvalidError(f"{name} cannot be linked: {'; '.join(wrong)}")
-    return uses_wasi
+    return meaning
 
 
 def _type_of(kind: wasmtime.FuncType) -> FunctionType:

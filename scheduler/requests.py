@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, final
 from luna.proto.errors import NotFoundError
 from luna.scheduler._handles import NativeRequest, ProcessGoneError
 from luna.scheduler.config import ProcessConfig
-from luna.scheduler.hostcalls import HOST_CALLS
+from luna.scheduler.hostcalls import ALL_CALLS
 from luna.scheduler.resources import MAX_RESOURCES, Resource, ResourceKind, Resources
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ OWN: Final = -1
 """id a guest passes for its own module or config."""
 
 
-_FLOATS: Final = {row.index: row.params for row in HOST_CALLS if "f" in row.params}
+_FLOATS: Final = {row.index: row.params for row in ALL_CALLS if "f" in row.params}
 """Parameter letters of the few host calls that take floats."""
 
 
@@ -57,7 +57,7 @@ class Request:
         self._native = native
         self._find_module = find_module
         self._resources = resources
-        self._row = HOST_CALLS[native.row]
+        self._row = ALL_CALLS[native.row]
         self.pid: Final[int] = native.pid
         self.environment: Final[int] = native.environment
         floats = _FLOATS.get(native.row)

@@ -26,7 +26,7 @@ from luna.scheduler.config import Param, ProcessConfig
 from luna.scheduler.engine import Engines
 from luna.scheduler.facts import ExitKind, ExitStatus, ProcessInfo, RuntimeStatistics
 from luna.scheduler.handlers import BuiltinHandlers
-from luna.scheduler.hostcalls import HOST_CALLS
+from luna.scheduler.hostcalls import ALL_CALLS
 from luna.scheduler.lives import Lives
 from luna.scheduler.logs import LogReader
 from luna.scheduler.modules import Module, Modules
@@ -291,13 +291,13 @@ class Runtime:
             case _core.DROPPED:
                 self._resources.lose(event[1])
             case _core.CODE:
-                nursery.start_soon(self._provide_fuel_code, event[1], event[2], name="fuel code")
+                nursery.start_soon(self._provide_code, *event[1:], name="link code")
 
     async def _serve(self, native: NativeRequest, scope: trio.CancelScope) -> None:
-        row = HOST_CALLS[native.row]
+        row = ALL_CALLS[native.row]
         with scope:
             try:
-                handler = self._handlers.get((row.namespace, row.name))
+                handler = self._handlers.get((row.namespace, row.key))
                 if handler is None:
                     raise GuestTrap(f"{row.full_name}: this runtime belongs to no cluster")
                 result = await handler(Request(native, self._modules.find, self._resources))
@@ -318,18 +318,18 @@ class Runtime:
             finally:
                 del self._serving[native.id]
 
-    async def _provide_fuel_code(self, pid: int, module_id: int) -> None:
+    async def _provide_code(self, pid: int, module_id: int, counts_fuel: bool, refused: bytes) -> None:
         error: bytes | None = None
         try:
             module = self._modules.find_by_id(module_id)
             if module is None:
                 raise NotFoundError("the module's bytes are no longer kept by this node")
-            await self._modules.provide_fuel_code(module)
+            await self._modules.provide_code(module, counts_fuel, refused)
         except LunaError as problem:
-            error = f"no code with a compute limit: {problem.message}".encode()
+            error = f"no code for its limits: {problem.message}".encode()
         except Exception:
-            _log.exception("compiling with a compute limit failed", pid=pid)
-            error = b"no code with a compute limit: internal error, see the node's log"
+            _log.exception("linking a module for a process with limits failed", pid=pid)
+            error = b"no code for its limits: internal error, see the node's log"
         self._core.provide_code(pid, error)
 
 

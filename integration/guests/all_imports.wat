@@ -41,6 +41,7 @@
   (import "lunatic::process" "config_set_can_create_configs" (func (param i64 i32)))
   (import "lunatic::process" "config_can_spawn_processes" (func (param i64) (result i32)))
   (import "lunatic::process" "config_set_can_spawn_processes" (func (param i64 i32)))
+  (import "lunatic::process" "config_allow_namespace" (func (param i64 i32 i32)))
   (import "lunatic::process" "spawn" (func (param i64 i64 i64 i32 i32 i32 i32 i32) (result i32)))
   (import "lunatic::process" "get_or_spawn" (func (param i32 i32 i64 i64 i64 i32 i32 i32 i32 i32 i32) (result i32)))
   (import "lunatic::process" "sleep_ms" (func (param i64)))

@@ -220,6 +220,13 @@ int32_t lunatic_process_config_can_spawn_processes(int64_t config);
 LUNA_IMPORT("lunatic::process", "config_set_can_spawn_processes")
 void lunatic_process_config_set_can_spawn_processes(int64_t config, int32_t allowed);
 
+/* Allows the host calls whose name (namespace::name) begins with the text. The first of these
+ * calls forbids all others, which trap; a config without any allows everything. Traps: unknown
+ * config; out of bounds; not UTF-8; more than 64 namespaces. */
+LUNA_IMPORT("lunatic::process", "config_allow_namespace")
+void lunatic_process_config_allow_namespace(int64_t config, const void *prefix,
+    uint32_t prefix_len);
+
 /* Spawns a process running an exported function: 0 process id written, 1 error id written. Link
  * tag 0 links nothing; config and module -1 are the caller's own; params are 17-byte records.
  * Traps: spawning not permitted; unknown config or module; malformed params; out of bounds; not

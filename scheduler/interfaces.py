@@ -1,0 +1,108 @@
+"""Which rows of the host-call table a module means by its imports.
+
+Lunatic changed types and meanings of host calls between releases without
+changing their names. A type tells which one is meant; where two have the same
+type, whatever else the module imports does. Pure decisions.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final, final
+
+from luna.scheduler._hostcall import TODAY
+from luna.scheduler.hostcalls import ALL_CALLS, EARLIER_CALLS, HOST_CALLS, HostCall, namespaces
+
+__all__ = ["Import", "Meaning", "meaning_of"]
+
+_CANDIDATES: Final[Mapping[tuple[str, str], Sequence[HostCall]]] = MappingProxyType(
+    {
+        name: tuple(row for row in ALL_CALLS if (row.namespace, row.name) == name)
+        for name in {(row.namespace, row.name) for row in ALL_CALLS}
+    }
+)
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Import:
+    """A function a module imports; types as letters, see `hostcalls.table_rows`, and for people."""
+
+    namespace: str
+    name: str
+    params: str
+    result: str
+    type: str
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Meaning:
+    """What a module's imports mean."""
+
+    rows: frozenset[int]
+    """Of the table, one for each import."""
+    problems: tuple[str, ...]
+    """Why the module cannot be linked, one text for each import that is wrong."""
+
+    @property
+    def earlier(self) -> frozenset[int]:
+        """The rows that stand in for one of today's with the same name."""
+        today = {(row.namespace, row.name) for row in HOST_CALLS}
+        return frozenset(
+            row.index
+            for row in EARLIER_CALLS
+            if row.index in self.rows and (row.namespace, row.name) in today
+        )
+
+    @property
+    def interface(self) -> str:
+        """The release of Lunatic whose interface the module was made for, as far as its imports tell."""
+        return min((ALL_CALLS[row].interface for row in self.rows), key=_age, default=TODAY)
+
+
+def meaning_of(imports: Iterable[Import]) -> Meaning:
+    """Find the row of each import."""
+    chosen: dict[tuple[str, str], HostCall] = {}
+    open_: list[list[HostCall]] = []
+    problems: list[str] = []
+    for item in imports:
+        rows = _CANDIDATES.get((item.namespace, item.name), ())
+        fitting = [row for row in rows if (row.params, row.result) == (item.params, item.result)]
+        known = chosen.get((item.namespace, item.name))
+        if not fitting:
+            problems.append(_problem(item, rows))
+        elif known is not None and known not in fitting:
+            problems.append(f"{item.namespace}::{item.name} is imported with two types")
+        elif len(fitting) > 1:
+            open_.append(fitting)
+        else:
+            chosen[item.namespace, item.name] = fitting[0]
+    interfaces = {row.interface for row in chosen.values()}
+    for fitting in open_:
+        row = next(
+            (row for row in fitting if row.interface != TODAY and row.interface in interfaces), fitting[0]
+        )
+        chosen[row.namespace, row.name] = row
+    return Meaning(frozenset(row.index for row in chosen.values()), tuple(problems))
+
+
+def _age(interface: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in interface.split("."))
+
+
+def _problem(item: Import, rows: Sequence[HostCall]) -> str:
+    label = f"{item.namespace}::{item.name}"
+    if rows:
+        by_interface: dict[str, list[str]] = defaultdict(list)
+        for row in rows:
+            by_interface[row.type].append(row.interface)
+        types = " or ".join(f"{type_} (Lunatic {', '.join(which)})" for type_, which in by_interface.items())
+        known = rows[0].type if len(rows) == 1 else types
+        return f"{label} is imported as {item.type}, but it is {known}"
+    if item.namespace in namespaces():
+        return f"{label} is unknown"
+    return f"{label} is unknown: there is no namespace {item.namespace}"
