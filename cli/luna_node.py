@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from luna.cli.descriptors import raise_descriptor_limit
 from luna.cli.errors import ExitCode, describe, is_bug
 from luna.cli.node_logging import FORMATS, LEVELS, set_up_logging
 from luna.proto.errors import LunaError
@@ -133,6 +134,7 @@ def start(
         )
     except LunaError as error:
         raise click.UsageError(f"{error.message}\n{error.hint}" if error.hint else error.message) from None
+    raise_descriptor_limit()
     sys.exit(_run(options))
 
 

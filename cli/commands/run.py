@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, ClassVar
 import click
 
 from luna.cli.app import App
+from luna.cli.descriptors import raise_descriptor_limit
 from luna.cli.following import Exit, shell_code
 from luna.cli.module_file import module_name, read_module
 from luna.cli.options import VARIABLE, Verb, json_option
@@ -112,6 +113,7 @@ def _run(
         arguments=(name, *arguments),
         environment_variables=environment.items(),
     )
+    raise_descriptor_limit()
     return trio.run(_run_to_end, module, name, config)
 
 

@@ -1,0 +1,59 @@
+"""Every command that runs guests may open as many files as the system allows, not as few as shells give."""
+
+from __future__ import annotations
+
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from luna.cli.descriptors import DESCRIPTORS
+
+LUNA = Path(sys.executable).parent / "luna"
+
+HOLD_MANY = """
+(module
+  (import "lunatic::process" "spawn"
+    (func $spawn (param i64 i64 i64 i32 i32 i32 i32 i32) (result i32)))
+  (import "lunatic::process" "sleep_ms" (func $sleep_ms (param i64)))
+  (memory (export "memory") 1)
+  (data (i32.const 8) "wait")
+  (func (export "wait") (call $sleep_ms (i64.const 60000)))
+  (func (export "_start") (local $count i32)
+    (loop $next
+      (if (call $spawn (i64.const 0) (i64.const -1) (i64.const -1) (i32.const 8) (i32.const 4)
+                       (i32.const 16) (i32.const 0) (i32.const 0))
+        (then unreachable))
+      (local.set $count (i32.add (local.get $count) (i32.const 1)))
+      (br_if $next (i32.lt_u (local.get $count) (i32.const 600))))))
+"""
+"""600 processes at once, each of which holds the current directory open"""
+
+
+def test_the_limit_becomes_the_systems() -> None:
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, DESCRIPTORS)
+    script = (
+        "import resource as r; from luna.cli.descriptors import raise_descriptor_limit as up;"
+        "r.setrlimit(r.RLIMIT_NOFILE, (64, r.getrlimit(r.RLIMIT_NOFILE)[1])); up(); up();"
+        "print(*r.getrlimit(r.RLIMIT_NOFILE))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == [str(wanted), str(hard)]
+
+
+def test_a_program_has_more_processes_than_a_shell_gives_descriptors(tmp_path: Path) -> None:
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < 2000:
+        pytest.skip(f"this machine allows no more than {hard} open files")
+    guest = tmp_path / "hold_many.wat"
+    guest.write_text(HOLD_MANY)
+    done = subprocess.run(
+        ["sh", "-c", 'ulimit -S -n 300; exec "$0" run "$1"', str(LUNA), str(guest)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
