@@ -18,6 +18,7 @@ HOLD_MANY = """
   (import "lunatic::process" "spawn"
     (func $spawn (param i64 i64 i64 i32 i32 i32 i32 i32) (result i32)))
   (import "lunatic::process" "sleep_ms" (func $sleep_ms (param i64)))
+  (import "wasi_snapshot_preview1" "sched_yield" (func $sched_yield (result i32)))
   (memory (export "memory") 1)
   (data (i32.const 8) "wait")
   (func (export "wait") (call $sleep_ms (i64.const 60000)))
@@ -29,7 +30,7 @@ HOLD_MANY = """
       (local.set $count (i32.add (local.get $count) (i32.const 1)))
       (br_if $next (i32.lt_u (local.get $count) (i32.const 600))))))
 """
-"""600 processes at once, each of which holds the current directory open"""
+"""600 processes at once; as they import WASI, each holds the current directory open"""
 
 
 def test_the_limit_becomes_the_systems() -> None:
