@@ -77,6 +77,7 @@ class NodeQueries:
     async def _on_exec_lookup_nodes(self, request: Request) -> int:
         await trio.lowlevel.checkpoint()
         query_at, query_len, id_out, count_out, error_out = map(int, request.args)
+        request.check(query_at, query_len)
         if query_len & _U32 > MAX_QUERY_BYTES:
             raise GuestTrap(f"{request.full_name}: a query has at most {MAX_QUERY_BYTES} bytes")
         query = request.read_text(query_at, query_len)
@@ -88,7 +89,7 @@ class NodeQueries:
             request.write_u64(error_out, request.add_error(error.message))
             return FAILED
         found = _ids(member for member in self._members.live() if _fits(member, labels))
-        request.read(id_out, 8)  # a bad pointer traps before anything is kept
+        request.check(id_out, 8)  # a bad pointer traps before anything is kept
         # A u32 is what guests reserve. Lunatic stored a usize there, 8 bytes.
         request.write_u32(count_out, len(found))
         answer = _Answer(found, request.pid, self._kept)

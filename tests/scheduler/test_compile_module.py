@@ -84,3 +84,75 @@ async def test_a_running_child_keeps_its_dropped_module(lab: Lab) -> None:
         (process.drop_module 0:i64)
         (process.monitor (i64.load 8:i32))
         (is32 (call $receive_any 10000:i64) 2:i32))""")
+
+
+# Takes module 0 out of messages that it made, until the process holds a million ids.
+FILL_TABLE = """
+    (func $fill (local $held i32) (local $index i64)
+      (local.set $held 1:i32)
+      (loop $message
+        (message.create_data 0:i64 0:i64)
+        (local.set $index 0:i64)
+        (loop $resource
+          (drop (message.push_module 0:i64))
+          (drop (message.take_module (local.get $index)))
+          (local.set $index (i64.add (local.get $index) 1:i64))
+          (local.set $held (i32.add (local.get $held) 1:i32))
+          (br_if 2 (i32.eq (local.get $held) 1000000:i32))
+          (br_if $resource (i64.lt_u (local.get $index) 4096:i64)))
+        (br $message)))"""
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        'process.compile_module @"(module)" 8:i32',
+        "message.take_module (message.push_module 0:i64)",
+    ],
+)
+async def test_a_process_holds_a_million_modules_and_no_more(lab: Lab, call: str) -> None:
+    reason = await lab.traps(f"""{FILL_TABLE}
+        {START}
+          (is32 (process.compile_module @"(module)" 0:i32) 0:i32)
+          (call $fill)
+          (message.create_data 0:i64 0:i64)
+          (report 1:i64)
+          (drop ({call})))""")
+    assert "at most 1000000 modules" in reason
+    assert lab.reports == [1]
+
+
+async def test_text_and_binary_are_both_compiled(lab: Lab) -> None:
+    binary = (
+        r"\00asm\01\00\00\00\01\04\01\60\00\00\03\02\01\00"  # a type, a function of it
+        r"\07\05\01\01f\00\00\0a\05\01\03\00\01\0b"  # exported as f, with nop for a body
+    )
+    await lab.passes(rf"""{START}
+        (is32 (process.compile_module @"{binary}" 0:i32) 0:i32)
+        (is32 (process.spawn 0:i64 -1:i64 (i64.load 0:i32) @"f" 0:i32 0:i32 8:i32) 0:i32)
+        (process.monitor (i64.load 8:i32))
+        (is32 (call $receive_any 10000:i64) 2:i32)
+        (is32 (process.compile_module @"(module)" 0:i32) 0:i32))""")
+
+
+async def test_module_ids_mean_nothing_to_other_processes(lab: Lab) -> None:
+    await lab.passes(f"""
+        {START}
+          (process.die_when_link_dies 0:i32)
+          (is32 (process.compile_module @"(module)" 0:i32) 0:i32)
+          (drop (call $spawn_link 1:i64 @"child"))
+          (is32 (call $receive_any 10000:i64) 1:i32)
+          (process.drop_module 0:i64))
+        (func (export "child") (process.drop_module 0:i64))""")
+
+
+async def test_a_compiled_module_has_an_id_for_other_nodes_only_in_a_cluster(lab: Lab) -> None:
+    child = (
+        r"(module (import \"lunatic::distributed\" \"module_id\" (func $id (result i64)))"
+        r"(func (export \"f\") (if (i64.ne (call $id) (i64.const 0)) (then (unreachable)))))"
+    )
+    await lab.passes(f"""{START}
+        (is32 (process.compile_module @"{child}" 0:i32) 0:i32)
+        (is32 (process.spawn 1:i64 -1:i64 (i64.load 0:i32) @"f" 0:i32 0:i32 8:i32) 0:i32)
+        (process.monitor (i64.load 8:i32))
+        (is32 (call $receive_any 10000:i64) 2:i32))""")
