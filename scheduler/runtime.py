@@ -37,6 +37,7 @@ from luna.scheduler.registry import Registry
 from luna.scheduler.requests import GuestData, GuestTrap, Handler, Request
 from luna.scheduler.resources import Resources
 from luna.scheduler.services.dns import DnsHandlers, Resolver
+from luna.scheduler.services.sqlite import SqliteHandlers
 from luna.scheduler.services.tcp import TcpHandlers
 from luna.scheduler.services.udp import UdpHandlers
 
@@ -68,6 +69,7 @@ class Runtime:
         DnsHandlers(resolver).install(self.set_handler)
         TcpHandlers().install(self.set_handler)
         UdpHandlers().install(self.set_handler)
+        SqliteHandlers().install(self.set_handler)
 
     # -- modules ------------------------------------------------------------------
 

@@ -28,6 +28,7 @@ __all__ = [
     "Handle",
     "Shared",
     "accept_nowait",
+    "check_descriptor",
     "close_socket",
     "connect",
     "error_text",
@@ -218,11 +219,19 @@ def tell_error(request: Request, out: float, error: OSError) -> int:
     return FAILED
 
 
-def _admit(sock: socket.socket) -> socket.socket:
+def check_descriptor(descriptor: int) -> None:
+    """Raise OSError (EMFILE) for a descriptor just opened for a guest when few are left to the node."""
     limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     # The system gives the lowest number that is free, so a high one says that few are.
-    if limit != resource.RLIM_INFINITY and sock.fileno() >= limit - min(RESERVED_DESCRIPTORS, limit // 4):
-        sock.close()
+    if limit != resource.RLIM_INFINITY and descriptor >= limit - min(RESERVED_DESCRIPTORS, limit // 4):
         raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+
+def _admit(sock: socket.socket) -> socket.socket:
+    try:
+        check_descriptor(sock.fileno())
+    except OSError:
+        sock.close()
+        raise
     sock.setblocking(False)
     return sock
