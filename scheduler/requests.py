@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, final
+from typing import TYPE_CHECKING, Final, TypeAlias, final
 
 from luna.proto.errors import NotFoundError
 from luna.scheduler._handles import NativeRequest, ProcessGoneError
@@ -20,7 +20,7 @@ from luna.scheduler.resources import MAX_RESOURCES, Resource, ResourceKind, Reso
 if TYPE_CHECKING:
     from luna.scheduler.modules import Module
 
-__all__ = ["GuestData", "GuestTrap", "Handler", "Request"]
+__all__ = ["Answer", "GuestData", "GuestTrap", "Handler", "Request"]
 
 OWN: Final = -1
 """id a guest passes for its own module or config."""
@@ -232,5 +232,8 @@ def _with_floats(raw: tuple[int, ...], letters: str) -> tuple[int | float, ...]:
     )
 
 
-Handler = Callable[[Request], Awaitable[int | GuestData | None]]
-"""Answers a host call with its wasm result, None for a function without one."""
+Answer: TypeAlias = int | GuestData | None
+"""The wasm result of a host call; None for a function without one."""
+
+Handler: TypeAlias = Callable[[Request], Answer | Awaitable[Answer]]
+"""Answers a host call: at once, or with what a task then awaits, which costs more."""

@@ -8,7 +8,7 @@ way to get one; everything it starts has ended when its block is left.
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final, Literal, final
@@ -34,7 +34,7 @@ from luna.scheduler.peers import PeerGateway
 from luna.scheduler.pressure import watch_memory
 from luna.scheduler.reasons import explain
 from luna.scheduler.registry import Registry
-from luna.scheduler.requests import GuestData, GuestTrap, Handler, Request
+from luna.scheduler.requests import Answer, GuestData, GuestTrap, Handler, Request
 from luna.scheduler.resources import Resources
 from luna.scheduler.services.dns import DnsHandlers, Resolver
 from luna.scheduler.services.sqlite import SqliteHandlers
@@ -273,9 +273,7 @@ class Runtime:
     def _dispatch(self, nursery: trio.Nursery, event: tuple) -> None:  # type: ignore[type-arg]
         match event[0]:
             case _core.REQUEST:
-                # Before the task runs: its process may be dead in this very batch of events.
-                scope = self._serving[event[1].id] = trio.CancelScope()
-                nursery.start_soon(self._serve, event[1], scope, name="host call")
+                self._begin(nursery, event[1])
             case _core.CANCELLED:
                 serving = self._serving.get(event[1])
                 if serving is not None:
@@ -295,28 +293,30 @@ class Runtime:
             case _core.CODE:
                 nursery.start_soon(self._provide_code, *event[1:], name="link code")
 
-    async def _serve(self, native: NativeRequest, scope: trio.CancelScope) -> None:
+    def _begin(self, nursery: trio.Nursery, native: NativeRequest) -> None:
+        """Answer a host call now, or start a task if its handler has to wait."""
         row = ALL_CALLS[native.row]
+        try:
+            handler = self._handlers.get((row.namespace, row.key))
+            if handler is None:
+                raise GuestTrap(f"{row.full_name}: this runtime belongs to no cluster")
+            result = handler(Request(native, self._modules.find, self._resources))
+            if not isinstance(result, Awaitable):
+                _complete(native, result)
+                return
+        except Exception as error:
+            _refuse(native, error)
+            return
+        # Before the task runs: its process may be dead in this very batch of events.
+        scope = self._serving[native.id] = trio.CancelScope()
+        nursery.start_soon(self._serve, native, result, scope, name="host call")
+
+    async def _serve(self, native: NativeRequest, answer: Awaitable[Answer], scope: trio.CancelScope) -> None:
         with scope:
             try:
-                handler = self._handlers.get((row.namespace, row.key))
-                if handler is None:
-                    raise GuestTrap(f"{row.full_name}: this runtime belongs to no cluster")
-                result = await handler(Request(native, self._modules.find, self._resources))
-                if isinstance(result, GuestData):
-                    native.complete_with_data(result.data, result.size_out & 0xFFFF_FFFF)
-                else:
-                    native.complete(0 if result is None else result)
-            except GuestTrap as trap:
-                native.trap(str(trap).encode(errors="replace"))
-            except LunaError as error:
-                native.trap(f"{row.full_name}: {error.message}".encode(errors="replace"))
-            except ProcessGoneError:
-                pass
-            except Exception:
-                # A guest must not take the node down with a bug of ours.
-                _log.exception("host call failed", function=row.full_name, pid=native.pid)
-                native.trap(f"{row.full_name}: internal error, see the node's log".encode())
+                _complete(native, await answer)
+            except Exception as error:
+                _refuse(native, error)
             finally:
                 del self._serving[native.id]
 
@@ -333,6 +333,29 @@ class Runtime:
             _log.exception("linking a module for a process with limits failed", pid=pid)
             error = b"no code for its limits: internal error, see the node's log"
         self._core.provide_code(pid, error)
+
+
+def _complete(native: NativeRequest, answer: Answer) -> None:
+    if isinstance(answer, GuestData):
+        native.complete_with_data(answer.data, answer.size_out & 0xFFFF_FFFF)
+    else:
+        native.complete(0 if answer is None else answer)
+
+
+def _refuse(native: NativeRequest, error: Exception) -> None:
+    """Trap the caller of a host call whose handler raised `error`."""
+    row = ALL_CALLS[native.row]
+    match error:
+        case GuestTrap():
+            native.trap(str(error).encode(errors="replace"))
+        case LunaError():
+            native.trap(f"{row.full_name}: {error.message}".encode(errors="replace"))
+        case ProcessGoneError():
+            pass
+        case _:
+            # A guest must not take the node down with a bug of ours.
+            _log.error("host call failed", function=row.full_name, pid=native.pid, exc_info=error)
+            native.trap(f"{row.full_name}: internal error, see the node's log".encode())
 
 
 def default_threads() -> int:
