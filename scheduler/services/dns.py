@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import socket
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final, cast, final
 
 import trio
@@ -43,16 +43,6 @@ class Resolver:
     def __init__(self) -> None:
         self._limiter = trio.CapacityLimiter(MAX_LOOKUPS)
 
-    async def resolve(self, text: str) -> list[SocketAddress]:
-        """The addresses of `host:port`, read as Rust's standard library does. Raises OSError.
-
-        Numeric addresses are asked of nobody.
-        """
-        numeric = numeric_address(text)
-        if numeric is not None:
-            return [numeric]
-        return await self.look_up(*split_port(text))
-
     async def look_up(self, host: str, port: int) -> list[SocketAddress]:
         """The addresses of a host, with a port. Raises OSError. Cancelling leaves the thread to its end."""
         if "\0" in host:
@@ -82,16 +72,23 @@ class DnsHandlers:
         set_handler("lunatic::networking", "drop_dns_iterator", self._drop)
         set_handler("lunatic::networking", "resolve_next", self._next)
 
-    async def _resolve(self, request: Request) -> int:
+    def _resolve(self, request: Request) -> int | Awaitable[int]:
         pointer, size, timeout_ms, out = map(int, request.args)
         request.check(pointer, size)
         request.check(out, ID_BYTES)
         if size & 0xFFFF_FFFF > MAX_NAME_BYTES:
             return tell_error(request, out, OSError(f"a host name has at most {MAX_NAME_BYTES} bytes"))
         text = request.read_text(pointer, size)
+        numeric = numeric_address(text)
+        if numeric is not None:
+            request.write_u64(out, add_addresses(request, numeric))
+            return DONE
+        return self._resolve_later(request, text, timeout_ms, out)
+
+    async def _resolve_later(self, request: Request, text: str, timeout_ms: int, out: int) -> int:
         try:
             with trio.fail_after(seconds_of(timeout_ms)):
-                addresses = await self._resolver.resolve(text)
+                addresses = await self._resolver.look_up(*split_port(text))
         except trio.TooSlowError:
             request.write_u64(out, 0)
             return TIMED_OUT
@@ -100,10 +97,10 @@ class DnsHandlers:
         request.write_u64(out, add_addresses(request, *addresses))
         return DONE
 
-    async def _drop(self, request: Request) -> None:
+    def _drop(self, request: Request) -> None:
         request.remove_resource(ResourceKind.DNS_ITERATOR, request.args[0]).close()
 
-    async def _next(self, request: Request) -> int:
+    def _next(self, request: Request) -> int:
         id_, kind, octets, port, flow_info, scope_id = map(int, request.args)
         iterator = cast("AddressIterator", request.resource(ResourceKind.DNS_ITERATOR, id_))
         address = iterator.next()

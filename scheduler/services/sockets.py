@@ -1,8 +1,7 @@
 """What all sockets of guests have in common: TCP, TLS and UDP.
 
-Owns how they are made within the node's descriptors, how a task waits for its turn and
-for the socket, how several handles share one socket, and how errors read. Knows
-nothing of host calls but how to tell an error.
+Owns how they are made within the node's descriptors, how a host call waits for its turn
+and for the socket, how several handles share one socket, and how errors read.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ import trio
 
 from luna.scheduler.requests import Request
 from luna.scheduler.services.addresses import SocketAddress, family_of
-from luna.scheduler.waiting import FOREVER, seconds_of
+from luna.scheduler.waiting import FOREVER, TIMED_OUT, seconds_of
 
 __all__ = [
     "DONE",
@@ -28,6 +27,7 @@ __all__ = [
     "Handle",
     "Shared",
     "accept_nowait",
+    "answer_when_ready",
     "check_descriptor",
     "close_socket",
     "connect",
@@ -108,6 +108,44 @@ class Handle(Generic[SharedT]):
             self.shared.release()
 
 
+def answer_when_ready(
+    request: Request,
+    out: int,
+    turn: trio.Lock,
+    attempt: Callable[[], Result],
+    wait: Callable[[], Awaitable[None]],
+    deliver: Callable[[Result], int],
+    timeout_ms: int = FOREVER,
+) -> int | Awaitable[int]:
+    """Answer a host call by `deliver` of what `attempt` gives: now, or as soon as it can be had.
+
+    Codes are those of `deliver`, 1 with the id of an error at `out`, and 9027 after
+    `timeout_ms`, as guests give it (0 tries once); see `when_ready`.
+    """
+    if not turn.locked():
+        try:
+            result = attempt()
+        except BlockingIOError:
+            pass
+        except OSError as error:
+            return tell_error(request, out, error)
+        else:
+            return deliver(result)
+    return _answer_later(request, out, when_ready(turn, attempt, wait, timeout_ms), deliver)
+
+
+async def _answer_later(
+    request: Request, out: int, result: Awaitable[Result], deliver: Callable[[Result], int]
+) -> int:
+    try:
+        found = await result
+    except trio.TooSlowError:
+        return TIMED_OUT
+    except OSError as error:
+        return tell_error(request, out, error)
+    return deliver(found)
+
+
 async def when_ready(
     turn: trio.Lock,
     attempt: Callable[[], Result],
@@ -118,13 +156,8 @@ async def when_ready(
 
     Who comes later waits for its turn. Nothing is awaited once an attempt succeeded, so
     neither cancellation nor a time-out loses what it gave. Raises TooSlowError after
-    `timeout_ms`, as guests give it (0 tries once), and OSError of the attempt.
+    `timeout_ms`, OSError of the attempt.
     """
-    if not turn.locked():
-        try:
-            return attempt()
-        except BlockingIOError:
-            pass
     with trio.fail_after(seconds_of(timeout_ms)):
         if turn.locked():
             await turn.acquire()

@@ -38,6 +38,7 @@ from luna.scheduler.services.sqlite_guard import Guard, is_vacuum_into, rename_a
 from luna.scheduler.services.sqlite_paths import (
     IN_MEMORY,
     TEMPORARY,
+    DeniedError,
     Pinned,
     check_nameless,
     pin,
@@ -177,7 +178,6 @@ class Database:
             (apsw.SQLITE_LIMIT_LENGTH, MAX_VALUE_BYTES),
             (apsw.SQLITE_LIMIT_SQL_LENGTH, MAX_SQL_BYTES),
             (apsw.SQLITE_LIMIT_ATTACHED, MAX_ATTACHED),
-            (apsw.SQLITE_LIMIT_WORKER_THREADS, 0),
         ):
             connection.limit(limit, value)
         connection.pragma("cell_size_check", True)
@@ -340,7 +340,7 @@ class Database:
             raise Failure(apsw.SQLITE_AUTH, "not authorized")
         try:
             pinned = pin(name, self._preopens)
-        except Exception as error:
+        except (DeniedError, OSError) as error:
             raise Failure(apsw.SQLITE_AUTH, f"not authorized: {error}") from None
         key = _identity(pinned.directory)
         if key in self._directories:

@@ -36,6 +36,7 @@ _REFUSED_SETTINGS: Final = frozenset(
 _SKIPPED_SETTINGS: Final = frozenset(
     {
         "mmap_size",  # a file that is cut short while it is mapped kills the OS process
+        "threads",  # for sorting; this is where their limit would be lifted
         "temp_store",  # temporary tables and sorting would take memory without a bound
     }
 )

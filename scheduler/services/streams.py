@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import struct
 from abc import abstractmethod
+from collections.abc import Awaitable
 from typing import Final, cast, final
 
 import trio
@@ -15,8 +16,8 @@ import trio
 from luna.scheduler._handles import ProcessGoneError
 from luna.scheduler.requests import Handler, Request
 from luna.scheduler.resources import ResourceKind
-from luna.scheduler.services.sockets import DONE, Handle, Shared, tell_error, when_ready
-from luna.scheduler.waiting import FOREVER, TIMED_OUT
+from luna.scheduler.services.sockets import DONE, Handle, Shared, answer_when_ready, tell_error
+from luna.scheduler.waiting import FOREVER
 
 __all__ = ["MAX_READ_BYTES", "MAX_VECTORS", "MAX_WRITE_BYTES", "Connection", "Stream", "StreamHandlers"]
 
@@ -63,16 +64,16 @@ class Connection(Shared):
     async def wait_sendable(self) -> None:
         """Wait until `send_nowait` may work. Raises ClosedResourceError."""
 
-    async def flush(self) -> None:
-        """Wait until nothing is held back, as is always so unless a subclass buffers. Raises OSError."""
+    def flush(self) -> Awaitable[None] | None:
+        """What waits until nothing is held back and may raise OSError; None when nothing ever is."""
+        return None
 
-    async def read(self, size: int, timeout_ms: int) -> bytes:
-        """The next 1 to `size` bytes, none at the end. Raises TooSlowError, OSError."""
-        return await when_ready(self.reading, lambda: self._take(size), self.wait_receivable, timeout_ms)
-
-    async def write(self, data: bytes, timeout_ms: int) -> int:
-        """Send a beginning of `data`; its size. After TooSlowError and OSError nothing was sent."""
-        return await when_ready(self.writing, lambda: self.send_nowait(data), self.wait_sendable, timeout_ms)
+    def read_nowait(self, size: int) -> bytes:
+        """`receive_nowait`, but first what was given back."""
+        if self._unread:
+            data, self._unread = self._unread[:size], self._unread[size:]
+            return data
+        return self.receive_nowait(size)
 
     def unread(self, data: bytes) -> None:
         """Give back what was read last: its reader died before it had it, and a clone may read on."""
@@ -81,12 +82,6 @@ class Connection(Shared):
     def peek_unread(self, size: int) -> bytes:
         """What was given back, up to `size` bytes of it."""
         return self._unread[:size]
-
-    def _take(self, size: int) -> bytes:
-        if self._unread:
-            data, self._unread = self._unread[:size], self._unread[size:]
-            return data
-        return self.receive_nowait(size)
 
 
 Stream = Handle[Connection]
@@ -108,23 +103,23 @@ class StreamHandlers:
         """Give the process a stream of a connection, which is closed if it cannot have it; the id."""
         return request.add_resource(self._kind, Handle(connection))
 
-    async def drop(self, request: Request) -> None:
+    def drop(self, request: Request) -> None:
         """`drop_tcp_stream`, `drop_tls_stream`."""
         request.remove_resource(self._kind, request.args[0]).close()
 
-    async def clone(self, request: Request) -> int:
+    def clone(self, request: Request) -> int:
         """`clone_tcp_stream`, `clone_tls_stream`."""
         return self.add(request, self.connection(request, request.args[0]))
 
-    async def push(self, request: Request) -> int:
+    def push(self, request: Request) -> int:
         """`push_tcp_stream`, `push_tls_stream`."""
         return request.push_resource(self._kind, request.args[0])
 
-    async def take(self, request: Request) -> int:
+    def take(self, request: Request) -> int:
         """`take_tcp_stream`, `take_tls_stream`."""
         return request.take_resource(self._kind, request.args[0])
 
-    async def read(self, request: Request) -> int:
+    def read(self, request: Request) -> int | Awaitable[int]:
         """`tcp_read`, `tls_read`."""
         id_, pointer, size, out = map(int, request.args)
         connection = self.connection(request, id_)
@@ -132,21 +127,27 @@ class StreamHandlers:
         if size == 0:
             request.write_u64(out, 0)
             return DONE
-        try:
-            data = await connection.read(size, connection.read_timeout_ms)
-        except trio.TooSlowError:
-            return TIMED_OUT
-        except OSError as error:
-            return tell_error(request, out, error)
-        try:
-            request.write(pointer, data)
-            request.write_u64(out, len(data))
-        except ProcessGoneError:
-            connection.unread(data)
-            raise
-        return DONE
 
-    async def write_vectored(self, request: Request) -> int:
+        def deliver(data: bytes) -> int:
+            try:
+                request.write(pointer, data)
+                request.write_u64(out, len(data))
+            except ProcessGoneError:
+                connection.unread(data)
+                raise
+            return DONE
+
+        return answer_when_ready(
+            request,
+            out,
+            connection.reading,
+            lambda: connection.read_nowait(size),
+            connection.wait_receivable,
+            deliver,
+            connection.read_timeout_ms,
+        )
+
+    def write_vectored(self, request: Request) -> int | Awaitable[int]:
         """`tcp_write_vectored`, `tls_write_vectored`."""
         id_, vectors, count, out = map(int, request.args)
         connection = self.connection(request, id_)
@@ -155,22 +156,36 @@ class StreamHandlers:
         if not data:
             request.write_u64(out, 0)
             return DONE
-        try:
-            sent = await connection.write(data, connection.write_timeout_ms)
-        except trio.TooSlowError:
-            return TIMED_OUT
-        except OSError as error:
-            return tell_error(request, out, error)
-        request.write_u64(out, sent)
-        return DONE
 
-    async def flush(self, request: Request) -> int:
+        def deliver(sent: int) -> int:
+            request.write_u64(out, sent)
+            return DONE
+
+        return answer_when_ready(
+            request,
+            out,
+            connection.writing,
+            lambda: connection.send_nowait(data),
+            connection.wait_sendable,
+            deliver,
+            connection.write_timeout_ms,
+        )
+
+    def flush(self, request: Request) -> int | Awaitable[int]:
         """`tcp_flush`, `tls_flush`."""
         id_, out = map(int, request.args)
         connection = self.connection(request, id_)
         request.check(out, ID_BYTES)
+        flushed = connection.flush()
+        if flushed is None:
+            request.write_u64(out, 0)
+            return DONE
+        return self._flush_later(request, out, flushed)
+
+    @staticmethod
+    async def _flush_later(request: Request, out: int, flushed: Awaitable[None]) -> int:
         try:
-            await connection.flush()
+            await flushed
         except OSError as error:
             return tell_error(request, out, error)
         request.write_u64(out, 0)
@@ -179,7 +194,7 @@ class StreamHandlers:
     def setter(self, timeout: str) -> Handler:
         """The host call that sets one time-out: `read_timeout_ms` and so on."""
 
-        async def set_timeout(request: Request) -> None:
+        def set_timeout(request: Request) -> None:
             id_, milliseconds = request.args
             setattr(self.connection(request, id_), timeout, int(milliseconds))
 
@@ -188,7 +203,7 @@ class StreamHandlers:
     def getter(self, timeout: str) -> Handler:
         """The host call that tells one time-out."""
 
-        async def get_timeout(request: Request) -> int:
+        def get_timeout(request: Request) -> int:
             return cast("int", getattr(self.connection(request, request.args[0]), timeout))
 
         return get_timeout

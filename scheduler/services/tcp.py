@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final, cast, final
 
 import trio
@@ -13,14 +13,12 @@ from luna.scheduler.resources import ResourceKind
 from luna.scheduler.services.addresses import SocketAddress, add_addresses, read_address
 from luna.scheduler.services.sockets import (
     DONE,
-    FAILED,
     accept_nowait,
+    answer_when_ready,
     close_socket,
     connect,
-    error_text,
     listen,
     tell_error,
-    when_ready,
 )
 from luna.scheduler.services.streams import ID_BYTES, Connection, StreamHandlers, checked_size
 from luna.scheduler.waiting import TIMED_OUT
@@ -51,16 +49,13 @@ class TcpConnection(Connection):
     def shut(self) -> None:
         close_socket(self._socket)
 
-    async def peek(self, size: int, timeout_ms: int) -> bytes:
-        """What the next read gives, up to `size` bytes, none at the end. Raises TooSlowError, OSError."""
-        return await when_ready(self.reading, lambda: self._peek(size), self.wait_receivable, timeout_ms)
+    def peek_nowait(self, size: int) -> bytes:
+        """What the next read gives, up to `size` bytes, none at the end. Raises BlockingIOError, OSError."""
+        return self.peek_unread(size) or self._socket.recv(size, socket.MSG_PEEK)
 
     def peer(self) -> SocketAddress:
         """Raises OSError."""
         return cast("SocketAddress", self._socket.getpeername())
-
-    def _peek(self, size: int) -> bytes:
-        return self.peek_unread(size) or self._socket.recv(size, socket.MSG_PEEK)
 
 
 @final
@@ -69,22 +64,23 @@ class TcpListener:
 
     def __init__(self, sock: socket.socket) -> None:
         self._socket = sock
-        self._turn = trio.Lock()
+        self.accepting: Final = trio.Lock()
 
     def close(self) -> None:
         """Refuse what was not accepted."""
         close_socket(self._socket)
 
-    async def accept(self) -> tuple[socket.socket, SocketAddress]:
-        """The next connection and its peer. Raises OSError."""
-        return await when_ready(self._turn, lambda: accept_nowait(self._socket), self._wait)
+    def accept_nowait(self) -> tuple[socket.socket, SocketAddress]:
+        """The next connection and its peer. Raises BlockingIOError when none waits, OSError."""
+        return accept_nowait(self._socket)
+
+    async def wait_acceptable(self) -> None:
+        """Wait until `accept_nowait` may work. Raises ClosedResourceError."""
+        await trio.lowlevel.wait_readable(self._socket)
 
     def address(self) -> SocketAddress:
         """Raises OSError."""
         return cast("SocketAddress", self._socket.getsockname())
-
-    async def _wait(self) -> None:
-        await trio.lowlevel.wait_readable(self._socket)
 
 
 @final
@@ -125,7 +121,7 @@ class TcpHandlers:
     def _listener(request: Request, id_: float) -> TcpListener:
         return cast("TcpListener", request.resource(ResourceKind.TCP_LISTENER, id_))
 
-    async def _bind(self, request: Request) -> int:
+    def _bind(self, request: Request) -> int:
         *where, out = map(int, request.args)
         address = read_address(request, *where)
         request.check(out, ID_BYTES)
@@ -136,10 +132,10 @@ class TcpHandlers:
         request.write_u64(out, request.add_resource(ResourceKind.TCP_LISTENER, listener))
         return DONE
 
-    async def _drop_listener(self, request: Request) -> None:
+    def _drop_listener(self, request: Request) -> None:
         request.remove_resource(ResourceKind.TCP_LISTENER, request.args[0]).close()
 
-    async def _local_address(self, request: Request) -> int:
+    def _local_address(self, request: Request) -> int:
         id_, out = map(int, request.args)
         listener = self._listener(request, id_)
         request.check(out, ID_BYTES)
@@ -150,20 +146,21 @@ class TcpHandlers:
         request.write_u64(out, add_addresses(request, address))
         return DONE
 
-    async def _accept(self, request: Request) -> int:
+    def _accept(self, request: Request) -> int | Awaitable[int]:
         id_, out, peer_out = map(int, request.args)
         listener = self._listener(request, id_)
         request.check(out, ID_BYTES)
-        request.check(peer_out, ID_BYTES)
-        try:
-            sock, peer = await listener.accept()
-        except OSError as error:
-            request.write_u64(out, request.add_error(error_text(error)))
-            request.write_u64(peer_out, 0)
-            return FAILED
-        request.write_u64(out, self._streams.add(request, TcpConnection(sock)))
-        request.write_u64(peer_out, add_addresses(request, peer))
-        return DONE
+        request.write_u64(peer_out, 0)  # what stays there after an error
+
+        def deliver(accepted: tuple[socket.socket, SocketAddress]) -> int:
+            sock, peer = accepted
+            request.write_u64(out, self._streams.add(request, TcpConnection(sock)))
+            request.write_u64(peer_out, add_addresses(request, peer))
+            return DONE
+
+        return answer_when_ready(
+            request, out, listener.accepting, listener.accept_nowait, listener.wait_acceptable, deliver
+        )
 
     async def _connect(self, request: Request) -> int:
         *where, timeout_ms, out = map(int, request.args)
@@ -178,7 +175,7 @@ class TcpHandlers:
         request.write_u64(out, self._streams.add(request, TcpConnection(sock)))
         return DONE
 
-    async def _peer_address(self, request: Request) -> int:
+    def _peer_address(self, request: Request) -> int:
         id_, out = map(int, request.args)
         connection = self._connection(request, id_)
         request.check(out, ID_BYTES)
@@ -189,19 +186,28 @@ class TcpHandlers:
         request.write_u64(out, add_addresses(request, address))
         return DONE
 
-    async def _peek(self, request: Request) -> int:
+    def _peek(self, request: Request) -> int | Awaitable[int]:
         id_, pointer, size, out = map(int, request.args)
         connection = self._connection(request, id_)
         size = checked_size(request, pointer, size, out)
-        try:
-            data = await connection.peek(size, connection.peek_timeout_ms) if size else b""
-        except trio.TooSlowError:
-            return TIMED_OUT
-        except OSError as error:
-            return tell_error(request, out, error)
-        request.write(pointer, data)
-        request.write_u64(out, len(data))
-        return DONE
+        if size == 0:
+            request.write_u64(out, 0)
+            return DONE
+
+        def deliver(data: bytes) -> int:
+            request.write(pointer, data)
+            request.write_u64(out, len(data))
+            return DONE
+
+        return answer_when_ready(
+            request,
+            out,
+            connection.reading,
+            lambda: connection.peek_nowait(size),
+            connection.wait_receivable,
+            deliver,
+            connection.peek_timeout_ms,
+        )
 
     def _connection(self, request: Request, id_: float) -> TcpConnection:
         return cast("TcpConnection", self._streams.connection(request, id_))

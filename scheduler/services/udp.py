@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final, cast, final
 
 import trio
@@ -18,11 +18,11 @@ from luna.scheduler.services.sockets import (
     DONE,
     Handle,
     Shared,
+    answer_when_ready,
     close_socket,
     error_text,
     open_socket,
     tell_error,
-    when_ready,
 )
 
 __all__ = ["MAX_DATAGRAM_BYTES", "UdpHandlers", "UdpSocket"]
@@ -43,30 +43,40 @@ class UdpSocket(Shared):
     def __init__(self, sock: socket.socket) -> None:
         super().__init__()
         self._socket = sock
-        self._receiving = trio.Lock()
-        self._sending = trio.Lock()
+        self.receiving: Final = trio.Lock()
+        self.sending: Final = trio.Lock()
         self._unread: Datagram | None = None
 
     def shut(self) -> None:
         """Give up the descriptor."""
         close_socket(self._socket)
 
-    async def receive(self, size: int) -> Datagram:
-        """The next datagram, cut off after `size` bytes, and its sender. Raises OSError."""
-        return await when_ready(self._receiving, lambda: self._take(size), self._wait_receivable)
+    def receive_nowait(self, size: int) -> Datagram:
+        """The next datagram, cut off after `size` bytes, and its sender. Raises BlockingIOError, OSError."""
+        if self._unread is not None:
+            (data, sender), self._unread = self._unread, None
+            return data[:size], sender
+        return self._socket.recvfrom(size)
 
     def unread(self, datagram: Datagram) -> None:
         """Give back what was received last: its receiver died before it had it, a clone may have it."""
         self._unread = datagram
 
-    async def send(self, data: bytes) -> int:
-        """Send to the connected peer; the size. Raises OSError."""
-        return await when_ready(self._sending, lambda: self._socket.send(data), self._wait_sendable)
+    def send_nowait(self, data: bytes) -> int:
+        """Send to the connected peer; the size. Raises BlockingIOError, OSError."""
+        return self._socket.send(data)
 
-    async def send_to(self, data: bytes, address: SocketAddress) -> int:
-        """Send to an address; the size. Raises OSError."""
-        target = self._of_family(address)
-        return await when_ready(self._sending, lambda: self._socket.sendto(data, target), self._wait_sendable)
+    def send_to_nowait(self, data: bytes, address: SocketAddress) -> int:
+        """Send to an address; the size. Raises BlockingIOError, OSError."""
+        return self._socket.sendto(data, self._of_family(address))
+
+    async def wait_receivable(self) -> None:
+        """Wait until `receive_nowait` may work. Raises ClosedResourceError."""
+        await trio.lowlevel.wait_readable(self._socket)
+
+    async def wait_sendable(self) -> None:
+        """Wait until sending may work. Raises ClosedResourceError."""
+        await trio.lowlevel.wait_writable(self._socket)
 
     def connect(self, address: SocketAddress) -> None:
         """Fix the peer. Raises OSError."""
@@ -88,12 +98,6 @@ class UdpSocket(Shared):
         """Set an option of the system. Raises OSError."""
         self._socket.setsockopt(level, name, value)
 
-    def _take(self, size: int) -> Datagram:
-        if self._unread is not None:
-            (data, sender), self._unread = self._unread, None
-            return data[:size], sender
-        return self._socket.recvfrom(size)
-
     def _of_family(self, address: SocketAddress) -> SocketAddress:
         """An address as a socket of this family takes it, which Python is stricter about than Linux."""
         if family_of(address) == self._socket.family:
@@ -101,12 +105,6 @@ class UdpSocket(Shared):
         if self._socket.family == socket.AF_INET6:
             return f"::ffff:{address[0]}", address[1], 0, 0
         raise OSError(errno.EAFNOSUPPORT, os.strerror(errno.EAFNOSUPPORT))
-
-    async def _wait_receivable(self) -> None:
-        await trio.lowlevel.wait_readable(self._socket)
-
-    async def _wait_sendable(self) -> None:
-        await trio.lowlevel.wait_writable(self._socket)
 
 
 @final
@@ -143,7 +141,7 @@ class UdpHandlers:
     def _add(request: Request, shared: UdpSocket) -> int:
         return request.add_resource(ResourceKind.UDP_SOCKET, Handle(shared))
 
-    async def _bind(self, request: Request) -> int:
+    def _bind(self, request: Request) -> int:
         *where, out = map(int, request.args)
         address = read_address(request, *where)
         request.check(out, ID_BYTES)
@@ -159,7 +157,7 @@ class UdpHandlers:
         request.write_u64(out, self._add(request, UdpSocket(sock)))
         return DONE
 
-    async def _local_address(self, request: Request) -> int:
+    def _local_address(self, request: Request) -> int:
         id_, out = map(int, request.args)
         shared = self._socket(request, id_)
         request.check(out, ID_BYTES)
@@ -170,7 +168,7 @@ class UdpHandlers:
         request.write_u64(out, add_addresses(request, address))
         return DONE
 
-    async def _peer_address(self, request: Request) -> int:
+    def _peer_address(self, request: Request) -> int:
         id_, out = map(int, request.args)
         shared = self._socket(request, id_)
         request.check(out, ID_BYTES)
@@ -182,54 +180,63 @@ class UdpHandlers:
         request.write_u64(out, add_addresses(request, address))
         return DONE
 
-    async def _drop(self, request: Request) -> None:
+    def _drop(self, request: Request) -> None:
         request.remove_resource(ResourceKind.UDP_SOCKET, request.args[0]).close()
 
-    async def _clone(self, request: Request) -> int:
+    def _clone(self, request: Request) -> int:
         return self._add(request, self._socket(request, request.args[0]))
 
-    async def _push(self, request: Request) -> int:
+    def _push(self, request: Request) -> int:
         return request.push_resource(ResourceKind.UDP_SOCKET, request.args[0])
 
-    async def _pull(self, request: Request) -> int:
+    def _pull(self, request: Request) -> int:
         return request.take_resource(ResourceKind.UDP_SOCKET, request.args[0])
 
-    async def _receive(self, request: Request) -> int:
+    def _receive(self, request: Request) -> int | Awaitable[int]:
         id_, pointer, size, out = map(int, request.args)
-        return await self._receive_into(request, self._socket(request, id_), pointer, size, out)
+        return self._receive_into(request, self._socket(request, id_), pointer, size, out)
 
-    async def _receive_from(self, request: Request) -> int:
+    def _receive_from(self, request: Request) -> int | Awaitable[int]:
         id_, pointer, size, out, sender_out = map(int, request.args)
         shared = self._socket(request, id_)
         request.check(sender_out, ID_BYTES)
-        return await self._receive_into(request, shared, pointer, size, out, sender_out)
+        return self._receive_into(request, shared, pointer, size, out, sender_out)
 
     @staticmethod
-    async def _receive_into(
+    def _receive_into(
         request: Request,
         shared: UdpSocket,
         pointer: int,
         size: int,
         out: int,
         sender_out: int | None = None,
-    ) -> int:
+    ) -> int | Awaitable[int]:
         request.check(pointer, size)
         request.check(out, ID_BYTES)
-        try:
-            data, sender = await shared.receive(min(size & 0xFFFF_FFFF, MAX_DATAGRAM_BYTES))
-        except OSError as error:
-            return tell_error(request, out, error)
-        try:
-            request.write(pointer, data)
-            request.write_u64(out, len(data))
-            if sender_out is not None:
-                request.write_u64(sender_out, add_addresses(request, sender))
-        except ProcessGoneError:
-            shared.unread((data, sender))
-            raise
-        return DONE
+        room = min(size & 0xFFFF_FFFF, MAX_DATAGRAM_BYTES)
 
-    async def _connect(self, request: Request) -> int:
+        def deliver(datagram: Datagram) -> int:
+            data, sender = datagram
+            try:
+                request.write(pointer, data)
+                request.write_u64(out, len(data))
+                if sender_out is not None:
+                    request.write_u64(sender_out, add_addresses(request, sender))
+            except ProcessGoneError:
+                shared.unread(datagram)
+                raise
+            return DONE
+
+        return answer_when_ready(
+            request,
+            out,
+            shared.receiving,
+            lambda: shared.receive_nowait(room),
+            shared.wait_receivable,
+            deliver,
+        )
+
+    def _connect(self, request: Request) -> int:
         # Nothing is waited for, so that its time-out never passes.
         id_, *where, _, out = map(int, request.args)
         shared = self._socket(request, id_)
@@ -242,43 +249,43 @@ class UdpHandlers:
         request.write_u64(out, 0)
         return DONE
 
-    async def _send(self, request: Request) -> int:
+    def _send(self, request: Request) -> int | Awaitable[int]:
         id_, pointer, size, out = map(int, request.args)
         shared = self._socket(request, id_)
         data = read_datagram(request, pointer, size)
-        request.check(out, ID_BYTES)
-        try:
-            sent = await shared.send(data)
-        except OSError as error:
-            return tell_error(request, out, error)
-        request.write_u64(out, sent)
-        return DONE
+        return self._send_by(request, shared, lambda: shared.send_nowait(data), out)
 
-    async def _send_to(self, request: Request) -> int:
+    def _send_to(self, request: Request) -> int | Awaitable[int]:
         id_, pointer, size, *where, out = map(int, request.args)
         shared = self._socket(request, id_)
         data = read_datagram(request, pointer, size)
         address = read_address(request, *where)
-        request.check(out, ID_BYTES)
-        try:
-            sent = await shared.send_to(data, address)
-        except OSError as error:
-            return tell_error(request, out, error)
-        request.write_u64(out, sent)
-        return DONE
+        return self._send_by(request, shared, lambda: shared.send_to_nowait(data, address), out)
 
-    async def _set_broadcast(self, request: Request) -> None:
+    @staticmethod
+    def _send_by(
+        request: Request, shared: UdpSocket, attempt: Callable[[], int], out: int
+    ) -> int | Awaitable[int]:
+        request.check(out, ID_BYTES)
+
+        def deliver(sent: int) -> int:
+            request.write_u64(out, sent)
+            return DONE
+
+        return answer_when_ready(request, out, shared.sending, attempt, shared.wait_sendable, deliver)
+
+    def _set_broadcast(self, request: Request) -> None:
         id_, allowed = request.args
         self._set(request, id_, socket.SOL_SOCKET, socket.SO_BROADCAST, int(allowed != 0))
 
-    async def _get_broadcast(self, request: Request) -> int:
+    def _get_broadcast(self, request: Request) -> int:
         return int(self._get(request, request.args[0], socket.SOL_SOCKET, socket.SO_BROADCAST) != 0)
 
-    async def _set_ttl(self, request: Request) -> None:
+    def _set_ttl(self, request: Request) -> None:
         id_, hops = request.args
         self._set(request, id_, socket.IPPROTO_IP, socket.IP_TTL, int(hops))
 
-    async def _get_ttl(self, request: Request) -> int:
+    def _get_ttl(self, request: Request) -> int:
         return self._get(request, request.args[0], socket.IPPROTO_IP, socket.IP_TTL)
 
     def _set(self, request: Request, id_: float, level: int, name: int, value: int) -> None:
