@@ -83,6 +83,7 @@ class HostCall:
     suspends: bool  # may park the calling process
     where: Where
     interface: str = TODAY  # the first release of Lunatic whose guests import it so
+    departs: str = ""  # where it differs from Lunatic's on purpose, and why
     index: int = -1  # position in ALL_CALLS, set when the table is assembled
 
     @property
@@ -134,6 +135,7 @@ class Rows:
         traps: str = "never",
         suspends: bool = False,
         where: Where | None = None,
+        departs: str = "",
     ) -> HostCall:
         left, _, right = signature.partition("->")
         parameters = []
@@ -153,4 +155,5 @@ class Rows:
             suspends=suspends or (where or self._where).parks,
             where=where or self._where,
             interface=self._interface,
+            departs=departs,
         )

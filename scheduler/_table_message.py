@@ -15,18 +15,25 @@ _timer = Rows("lunatic::timer", Where.NATIVE)
 _registry = Rows("lunatic::registry", Where.REQUEST)
 
 _NO_DATA = "no scratch; scratch is not a data message"
+_UNSENDABLE = "no scratch; for another node, a scratch that is not plain data of at most 48 MiB"
+
+_ANY_NODE = "Also for processes of other nodes."
+_TO_ANOTHER_NODE = "To another node go only plain data of at most 48 MiB; who fills the queue to it waits."
+_RESOURCES = "At most 4096 resources in a message."
 
 ROWS: Final[tuple[HostCall, ...]] = (
     _message(
         "create_data",
         "tag:i64 capacity:i64",
         "Makes an empty data message the scratch; tag 0 is no tag, the capacity in bytes is a hint.",
+        departs="An absurd capacity is only a hint; in Lunatic it may end the host.",
     ),
     _message(
         "write_data",
         "data:in data_len:len -> i32",
         "Appends bytes to the scratch; returns data_len.",
         traps=f"{_NO_DATA}; out of bounds; message too large",
+        departs="A message holds at most 256 MiB; Lunatic has no limit.",
     ),
     _message(
         "read_data",
@@ -53,6 +60,7 @@ ROWS: Final[tuple[HostCall, ...]] = (
         "module:i64 -> i64",
         "Adds a module to the scratch, keeping it here too; returns its index in the message.",
         traps=f"unknown module; {_NO_DATA}",
+        departs=_RESOURCES,
     ),
     _message(
         "take_module",
@@ -66,6 +74,7 @@ ROWS: Final[tuple[HostCall, ...]] = (
         "Moves a TCP stream into the scratch; returns its index in the message.",
         traps=f"unknown stream; {_NO_DATA}",
         where=Where.REQUEST,
+        departs=_RESOURCES,
     ),
     _message(
         "take_tcp_stream",
@@ -80,6 +89,7 @@ ROWS: Final[tuple[HostCall, ...]] = (
         "Moves a TLS stream into the scratch; returns its index in the message.",
         traps=f"unknown stream; {_NO_DATA}",
         where=Where.REQUEST,
+        departs=_RESOURCES,
     ),
     _message(
         "take_tls_stream",
@@ -94,6 +104,7 @@ ROWS: Final[tuple[HostCall, ...]] = (
         "Moves a UDP socket into the scratch; returns its index in the message.",
         traps=f"unknown socket; {_NO_DATA}",
         where=Where.REQUEST,
+        departs=_RESOURCES,
     ),
     _message(
         "take_udp_socket",
@@ -106,15 +117,17 @@ ROWS: Final[tuple[HostCall, ...]] = (
         "send",
         "process:i64 -> i32",
         "Sends the scratch, which is empty afterwards; always 0. A dead target is silent.",
-        traps="no scratch",
+        traps=_UNSENDABLE,
+        departs=f"{_ANY_NODE} {_TO_ANOTHER_NODE} A process with more than 1 GiB of unread messages is ended.",
     ),
     _message(
         "send_receive_skip_search",
         "process:i64 wait_tag:i64 timeout_ms:i64 -> i32",
         "Sends the scratch and waits for a later message with wait_tag, not looking at queued ones: "
         "0 it is the scratch now, 9027 timeout (-1 waits for ever).",
-        traps="no scratch",
+        traps=_UNSENDABLE,
         suspends=True,
+        departs=f"{_ANY_NODE} {_TO_ANOTHER_NODE}",
     ),
     _message(
         "receive",
@@ -123,12 +136,18 @@ ROWS: Final[tuple[HostCall, ...]] = (
         "the scratch: 0 data, 1 link died, 2 process died, 9027 timeout (-1 waits for ever).",
         traps="out of bounds",
         suspends=True,
+        departs=(
+            "One that timed out leaves no trace; in Lunatic it moves a later match to the end of the "
+            "mailbox. A time-out of 0 finds all that has arrived, not only what had when the process last "
+            "began to run. At most 65 536 tags."
+        ),
     ),
     _error(
         "string_size",
         "error:i64 -> i32",
         "Length of an error's text in bytes.",
         traps="unknown error",
+        departs="A text has at most 4096 bytes.",
     ),
     _error(
         "to_string",
@@ -141,12 +160,17 @@ ROWS: Final[tuple[HostCall, ...]] = (
         "send_after",
         "process:i64 delay_ms:i64 -> i64",
         "Sends the scratch after a delay; returns a timer id. The timer outlives its process.",
-        traps="no scratch",
+        traps=_UNSENDABLE,
+        departs=(
+            f"{_ANY_NODE} {_TO_ANOTHER_NODE} The target is looked up when the timer fires. More than 24 days "
+            "count as 24 days. At most 256 MiB wait in the timers of a process."
+        ),
     ),
     _timer(
         "cancel_timer",
         "timer:i64 -> i32",
         "1 when the timer was still pending and now never fires, else 0.",
+        departs="0 for every timer that has fired; Lunatic says 1 until the next send_after.",
     ),
     _registry(
         "put",
@@ -154,6 +178,10 @@ ROWS: Final[tuple[HostCall, ...]] = (
         "Registers a process under a name of its environment, replacing an older entry.",
         traps="out of bounds; not UTF-8",
         suspends=True,
+        departs=(
+            "One set of names for each environment of a node; in Lunatic parents hand theirs to children. At "
+            "most 4096 bytes and 1 000 000 names."
+        ),
     ),
     _registry(
         "get",
@@ -161,6 +189,7 @@ ROWS: Final[tuple[HostCall, ...]] = (
         "0 found and both ids written, 1 not found and nothing written.",
         traps="out of bounds; not UTF-8",
         suspends=True,
+        departs="A process of this node that has died is not found; Lunatic returns its id for ever.",
     ),
     _registry(
         "remove",

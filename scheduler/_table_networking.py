@@ -17,6 +17,11 @@ _STREAM = "unknown stream"
 _SOCKET = "unknown socket"
 _ADDRESS_TRAPS = "address type is not 4 or 6; out of bounds"
 
+_TIMEOUT = "Never waits for a call that is under way, which keeps the time-out it began with."
+_DESCRIPTORS = "Code 1 also when the node has no file descriptors left for guests."
+_READ = "At most 256 KiB at once."
+_WRITE = "At most 256 KiB and 1024 buffers at once."
+
 _DNS = (
     _net(
         "resolve",
@@ -24,6 +29,7 @@ _DNS = (
         "Resolves host:port: 0 address iterator id written, 1 error id written, 9027 timeout.",
         traps="out of bounds; not UTF-8",
         suspends=True,
+        departs="A name of more than 1024 bytes is code 1.",
     ),
     _net("drop_dns_iterator", "iterator:i64", "Forgets an address iterator.", traps="unknown iterator"),
     _net(
@@ -41,6 +47,7 @@ _TCP = (
         "Listens: 0 listener id written, 1 error id written.",
         traps=_ADDRESS_TRAPS,
         suspends=True,
+        departs=_DESCRIPTORS,
     ),
     _net("drop_tcp_listener", "listener:i64", "Closes a listener.", traps="unknown listener"),
     _net(
@@ -55,6 +62,7 @@ _TCP = (
         "Waits for a connection: 0 stream id and peer address iterator written, 1 error id written.",
         traps="unknown listener; out of bounds",
         suspends=True,
+        departs=_DESCRIPTORS,
     ),
     _net(
         "tcp_connect",
@@ -62,6 +70,7 @@ _TCP = (
         "Connects: 0 stream id written, 1 error id written, 9027 timeout.",
         traps=_ADDRESS_TRAPS,
         suspends=True,
+        departs=_DESCRIPTORS,
     ),
     _net("drop_tcp_stream", "stream:i64", "Drops a stream; the last drop closes it.", traps=_STREAM),
     _net(
@@ -83,6 +92,7 @@ _TCP = (
         "Writes (pointer, length) pairs: 0 byte count written, 1 error id written, 9027 timeout.",
         traps=f"{_STREAM}; out of bounds",
         suspends=True,
+        departs=_WRITE,
     ),
     _net(
         "tcp_peek",
@@ -90,6 +100,7 @@ _TCP = (
         "Reads without consuming: 0 byte count written, 1 error id written, 9027 timeout.",
         traps=f"{_STREAM}; out of bounds",
         suspends=True,
+        departs=f"Never consumes what it shows; Lunatic's does unless a peek time-out is set. {_READ}",
     ),
     _net(
         "tcp_read",
@@ -97,6 +108,7 @@ _TCP = (
         "0 byte count written (0 bytes: the peer closed), 1 error id written, 9027 timeout.",
         traps=f"{_STREAM}; out of bounds",
         suspends=True,
+        departs=_READ,
     ),
     _net(
         "set_read_timeout",
@@ -104,6 +116,7 @@ _TCP = (
         "Sets the read timeout; -1 clears it.",
         traps=_STREAM,
         suspends=True,
+        departs=_TIMEOUT,
     ),
     _net(
         "set_write_timeout",
@@ -111,6 +124,7 @@ _TCP = (
         "Sets the write timeout; -1 clears it.",
         traps=_STREAM,
         suspends=True,
+        departs=_TIMEOUT,
     ),
     _net(
         "set_peek_timeout",
@@ -118,6 +132,7 @@ _TCP = (
         "Sets the peek timeout; -1 clears it.",
         traps=_STREAM,
         suspends=True,
+        departs=_TIMEOUT,
     ),
     _net(
         "get_read_timeout",
@@ -125,6 +140,7 @@ _TCP = (
         "The read timeout in ms, -1 for none.",
         traps=_STREAM,
         suspends=True,
+        departs="Never waits for a call that is under way.",
     ),
     _net(
         "get_write_timeout",
@@ -132,6 +148,7 @@ _TCP = (
         "The write timeout in ms, -1 for none.",
         traps=_STREAM,
         suspends=True,
+        departs="Never waits for a call that is under way.",
     ),
     _net(
         "get_peek_timeout",
@@ -139,6 +156,7 @@ _TCP = (
         "The peek timeout in ms, -1 for none.",
         traps=_STREAM,
         suspends=True,
+        departs="Never waits for a call that is under way.",
     ),
     _net(
         "tcp_flush",
@@ -239,6 +257,7 @@ _UDP = (
         "0 socket id written, 1 error id written.",
         traps=_ADDRESS_TRAPS,
         suspends=True,
+        departs=_DESCRIPTORS,
     ),
     _net(
         "udp_local_addr",

@@ -14,6 +14,14 @@ _version = Rows("lunatic::version", Where.NATIVE)
 _CONFIG = "unknown config"
 _TEXT = "unknown config; out of bounds; not UTF-8"
 
+_ANY_NODE = "Also for processes of other nodes."
+_CUT = "A child never gets more than its parent has; Lunatic does not check."
+_CHILD = (
+    "A directory that cannot be opened is code 1; Lunatic traps. At most 128 parameters, and a name of at "
+    "most 4096 bytes without a zero."
+)
+_CONFIG_TEXTS = "At most 4096 of them and 2 MiB of text in a config, without zero bytes."
+
 ROWS: Final[tuple[HostCall, ...]] = (
     _process(
         "compile_module",
@@ -22,12 +30,14 @@ ROWS: Final[tuple[HostCall, ...]] = (
         traps="out of bounds",
         suspends=True,
         where=Where.REQUEST,
+        departs="Holds up no other process; Lunatic compiles on the thread that runs them. At most 256 MiB.",
     ),
     _process("drop_module", "module:i64", "Forgets a module id.", traps="unknown module"),
     _process(
         "create_config",
         "-> i64",
         "Makes a config for spawning; returns its id, or -1 when not permitted.",
+        departs=_CUT,
     ),
     _process("drop_config", "config:i64", "Forgets a config.", traps=_CONFIG),
     _process(
@@ -35,6 +45,7 @@ ROWS: Final[tuple[HostCall, ...]] = (
         "config:i64 bytes:i64",
         "Limits the memory of processes spawned with the config, in bytes.",
         traps=_CONFIG,
+        departs="Cut to the parent's limit at the spawn.",
     ),
     _process("config_get_max_memory", "config:i64 -> i64", "The memory limit in bytes.", traps=_CONFIG),
     _process(
@@ -43,6 +54,7 @@ ROWS: Final[tuple[HostCall, ...]] = (
         "Limits the compute of processes spawned with the config, in units of 100 000 instructions; "
         "0 is no limit.",
         traps=_CONFIG,
+        departs="Cut to the parent's limit at the spawn.",
     ),
     _process(
         "config_get_max_fuel",
@@ -61,6 +73,7 @@ ROWS: Final[tuple[HostCall, ...]] = (
         "config:i64 allowed:i32",
         "Permits or forbids compile_module.",
         traps=_CONFIG,
+        departs="Has an effect only if the parent has the right itself.",
     ),
     _process(
         "config_can_create_configs",
@@ -73,6 +86,7 @@ ROWS: Final[tuple[HostCall, ...]] = (
         "config:i64 allowed:i32",
         "Permits or forbids create_config.",
         traps=_CONFIG,
+        departs="Has an effect only if the parent has the right itself.",
     ),
     _process(
         "config_can_spawn_processes",
@@ -85,6 +99,7 @@ ROWS: Final[tuple[HostCall, ...]] = (
         "config:i64 allowed:i32",
         "Permits or forbids spawning.",
         traps=_CONFIG,
+        departs="Has an effect only if the parent has the right itself.",
     ),
     _process(
         "config_allow_namespace",
@@ -100,6 +115,7 @@ ROWS: Final[tuple[HostCall, ...]] = (
         "links nothing; config and module -1 are the caller's own; params are 17-byte records.",
         traps="spawning not permitted; unknown config or module; malformed params; out of bounds; not UTF-8",
         suspends=True,
+        departs=f"{_CUT} {_CHILD}",
     ),
     _process(
         "get_or_spawn",
@@ -110,6 +126,10 @@ ROWS: Final[tuple[HostCall, ...]] = (
         traps="spawning not permitted; unknown config or module; malformed params; out of bounds; not UTF-8",
         suspends=True,
         where=Where.REQUEST,
+        departs=(
+            "A failed spawn registers nothing; Lunatic registers the error id. A dead process is spawned "
+            f"anew. {_CUT} {_CHILD}"
+        ),
     ),
     _process("sleep_ms", "duration_ms:i64", "Sleeps.", suspends=True),
     _process(
@@ -117,44 +137,76 @@ ROWS: Final[tuple[HostCall, ...]] = (
         "die:i32",
         "Whether the failure of a linked process kills this one (1, at the start) or becomes a message (0).",
     ),
-    _process("process_id", "-> i64", "The caller's process id."),
+    _process(
+        "process_id",
+        "-> i64",
+        "The caller's process id.",
+        departs="In a cluster the id of the node is part of it: it is good on all nodes, and never used again.",
+    ),
     _process("environment_id", "-> i64", "The caller's environment."),
     _process(
         "link",
         "tag:i64 process:i64",
         "Links to a process, here or on another node; a dead one is a link death at once. Tag 0 is no tag.",
+        departs=f"{_ANY_NODE} One of a node that is gone is dead.",
     ),
-    _process("unlink", "process:i64", "Removes a link."),
+    _process(
+        "unlink",
+        "process:i64",
+        "Removes a link.",
+        departs=f"{_ANY_NODE} A death that is on its way is not told any more.",
+    ),
     _process(
         "monitor",
         "process:i64",
         "Asks for a ProcessDied message when a process ends; a dead one answers at once.",
+        departs=(
+            f"{_ANY_NODE} A dead process is answered at once, and so is one of a node that is gone; Lunatic "
+            "says nothing."
+        ),
     ),
-    _process("stop_monitoring", "process:i64", "Ends monitoring."),
-    _process("kill", "process:i64", "Kills a process, here or on another node; may be the caller itself."),
+    _process(
+        "stop_monitoring",
+        "process:i64",
+        "Ends monitoring.",
+        departs=f"{_ANY_NODE} A death that is on its way is not told any more.",
+    ),
+    _process(
+        "kill",
+        "process:i64",
+        "Kills a process, here or on another node; may be the caller itself.",
+        departs=f"{_ANY_NODE} Who kills itself stops at its next loop or function, not when it next waits.",
+    ),
     _process(
         "exists",
         "process:i64 -> i32",
         "1 while the process lives in the caller's environment, else 0; for a remote one its node is asked.",
         suspends=True,
+        departs=f"{_ANY_NODE} The caller waits while their node is asked.",
     ),
     _wasi(
         "config_add_environment_variable",
         "config:i64 key:in key_len:len value:in value_len:len",
         "Adds an environment variable to the config.",
         traps=_TEXT,
+        departs=_CONFIG_TEXTS,
     ),
     _wasi(
         "config_add_command_line_argument",
         "config:i64 argument:in argument_len:len",
         "Appends a command line argument to the config.",
         traps=_TEXT,
+        departs=_CONFIG_TEXTS,
     ),
     _wasi(
         "config_preopen_dir",
         "config:i64 directory:in directory_len:len",
         "Gives processes spawned with the config a directory, under the same name.",
         traps=_TEXT,
+        departs=(
+            "A process can hand on only the directories it was given, each by its name; Lunatic opens any "
+            f"directory of the machine. {_CONFIG_TEXTS}"
+        ),
     ),
     _trap(
         "catch",
@@ -162,6 +214,7 @@ ROWS: Final[tuple[HostCall, ...]] = (
         "Calls the export _lunatic_catch_trap with both values and returns its result, or 0 when it trapped.",
         traps="_lunatic_catch_trap is not exported",
         suspends=True,
+        departs="Calls within calls are at most 64 deep, and none are possible in a start section.",
     ),
     _version("major", "-> i32", "Major version of the guest interface."),
     _version("minor", "-> i32", "Minor version of the guest interface."),

@@ -17,7 +17,14 @@ _metrics = Rows("lunatic::metrics", Where.REQUEST)
 _STATEMENT = "unknown statement"
 _CONNECTION = "unknown connection"
 _ALLOCATES = "lunatic_alloc is missing or fails; out of bounds"
-_DATA_ONLY = "no scratch; scratch is not a data message; scratch holds a socket"
+_UNSENDABLE = "no scratch; for another node, a scratch that is not plain data of at most 48 MiB"
+
+_SENDS = (
+    "The process id alone tells where to. A dead or unknown node is a dead target; Lunatic traps, or keeps "
+    "the message for ever. A process of this node can be sent any message."
+)
+_FOUR_BYTES = "Stores the length in the 4 bytes that guests reserve; Lunatic stores 8."
+_QUERIES = "Holds up no other process and ends with its own; in Lunatic it blocks a thread of the host."
 
 _DISTRIBUTED = (
     _distributed(
@@ -26,55 +33,76 @@ _DISTRIBUTED = (
         "Number of live nodes, this one included; 0 without a cluster.",
         suspends=True,
         where=Where.REQUEST,
+        departs=(
+            "The nodes that live now; Lunatic has a list that is up to 5 seconds old, and holds crashed "
+            "nodes for ever."
+        ),
     ),
     _distributed(
         "get_nodes",
         "nodes:out nodes_len:len -> i32",
-        "Writes up to nodes_len 64-bit node ids; returns how many.",
+        "Writes up to nodes_len 64-bit node ids, this one's included; returns how many.",
         traps="out of bounds",
         suspends=True,
         where=Where.REQUEST,
+        departs="In ascending order; Lunatic has none.",
     ),
-    _distributed("node_id", "-> i64", "This node's id; 0 without a cluster.", where=Where.NATIVE),
+    _distributed(
+        "node_id",
+        "-> i64",
+        "This node's id; 0 without a cluster.",
+        where=Where.NATIVE,
+        departs="A node draws its id anew at every start, so an id never means two nodes; Lunatic counts.",
+    ),
     _distributed(
         "module_id",
         "-> i64",
-        "The id of the caller's module, the same on every node.",
+        "The id of the caller's module, the same on every node; 0 without a cluster.",
         where=Where.NATIVE,
+        departs="Made of the module's bytes; modules compiled at run time have one, too (in Lunatic 0).",
     ),
     _distributed(
         "spawn",
         "node:i64 config:i64 module:i64 entry:in entry_len:len params:in params_len:len id:out64 -> i32",
-        "Spawns a process on a node: 0 process id written, 1 node unreachable, 2 module unknown (error id "
-        "written), 9027 timeout. Config -1 is the caller's own; module is a module_id; params are "
-        "17-byte records.",
+        "Spawns a process on a node: 0 process id written; 1 node unknown, gone or unwilling, 2 module "
+        "unknown, 9027 no answer in time, with an error id written. Config -1 is the caller's own; module is "
+        "a module_id; params are 17-byte records, a trailing part of one is ignored.",
         traps="spawning not permitted; no cluster; unknown config; malformed params; out of bounds; "
         "not UTF-8",
         suspends=True,
         where=Where.REQUEST,
+        departs="Codes 1 and 9027 are used; Lunatic traps. A child never gets more than its parent has.",
     ),
     _distributed(
         "send",
         "node:i64 process:i64 -> i32",
         "Sends the scratch, which is empty afterwards; always 0. A dead node or process is silent.",
-        traps=_DATA_ONLY,
+        traps=_UNSENDABLE,
         where=Where.NATIVE,
+        departs=_SENDS,
     ),
     _distributed(
         "send_receive_skip_search",
         "node:i64 process:i64 wait_tag:i64 timeout_ms:i64 -> i32",
         "Sends the scratch and waits for a later message with wait_tag, not looking at queued ones: "
         "0 it is the scratch now, 9027 timeout (-1 waits for ever).",
-        traps=_DATA_ONLY,
+        traps=_UNSENDABLE,
         suspends=True,
         where=Where.NATIVE,
+        departs=_SENDS,
     ),
     _distributed(
         "exec_lookup_nodes",
         "query:in query_len:len id:out64 nodes_len:out32 error:out64 -> i32",
-        "Finds nodes by labels (k=v&k2=v2): 0 query id and node count written, 1 error id written.",
-        traps="no cluster; out of bounds; not UTF-8",
+        "Finds the live nodes with all these labels (k=v&k2=v2, escaped as in a URL; none: all nodes): "
+        "0 query id and node count written, 1 error id written.",
+        traps="no cluster; out of bounds; not UTF-8; query too long",
         suspends=True,
+        departs=(
+            "Answered by the node itself. Stores the count in the 4 bytes that guests reserve; Lunatic "
+            "stores 8. A pair without =, a broken escape and what is not UTF-8 are errors, and of a key "
+            "given twice both values must match. At most 64 results wait to be copied."
+        ),
     ),
     _distributed(
         "copy_lookup_nodes_results",
@@ -82,6 +110,7 @@ _DISTRIBUTED = (
         "Writes up to nodes_len 64-bit node ids of a query and forgets it; returns how many, "
         "or -1 with an error id written.",
         traps="no cluster; out of bounds",
+        departs="Results belong to the process that asked; in Lunatic any process of the node can take them.",
     ),
     _distributed(
         "test_root_cert",
@@ -115,24 +144,37 @@ _SQLITE = (
         "path:in path_len:len id:out64 -> i64",
         "Opens a database: 0 connection id written, 1 error id written.",
         traps="out of bounds; not UTF-8",
+        departs=(
+            "Never follows a link out of the directories of the process, and takes no URI. At most 256 "
+            f"connections. {_QUERIES}"
+        ),
     ),
     _sqlite(
         "execute",
         "connection:i64 sql:in sql_len:len -> i32",
         "Runs SQL without results: 0, or the SQLite error code.",
         traps=f"{_CONNECTION}; out of bounds; not UTF-8",
+        departs=(
+            "Attaches files of the directories of the process only. No VACUUM INTO, no extensions, no "
+            f"settings of the whole host. At most 16 MiB. {_QUERIES}"
+        ),
     ),
     _sqlite(
         "query_prepare",
         "connection:i64 sql:in sql_len:len -> i64",
         "Prepares a statement; returns its id.",
         traps=f"{_CONNECTION}; out of bounds; not UTF-8; SQL error",
+        departs="As execute.",
     ),
     _sqlite(
         "bind_value",
         "statement:i64 values:in values_len:len",
         "Binds a bincode list of values.",
         traps=f"{_STATEMENT}; out of bounds; malformed list; bind error",
+        departs=(
+            "Binds by name as well; Lunatic binds all such values to the first parameter. A malformed list "
+            "traps; in Lunatic the process ends and nobody is told. At most 64 MiB for a value."
+        ),
     ),
     _sqlite(
         "sqlite3_changes",
@@ -145,14 +187,22 @@ _SQLITE = (
         "statement:i64",
         "Makes a statement ready to run again.",
         traps=f"{_STATEMENT}; SQLite error",
+        departs=_QUERIES,
     ),
     _sqlite(
         "sqlite3_step",
         "statement:i64 -> i32",
         "100 a row is ready, 101 done.",
         traps=f"{_STATEMENT}; SQLite error",
+        departs=_QUERIES,
     ),
-    _sqlite("sqlite3_finalize", "statement:i64", "Forgets a statement.", traps=_STATEMENT),
+    _sqlite(
+        "sqlite3_finalize",
+        "statement:i64",
+        "Forgets a statement.",
+        traps=_STATEMENT,
+        departs=_QUERIES,
+    ),
     _sqlite("column_count", "statement:i64 -> i32", "Columns of the result.", traps=_STATEMENT),
     _sqlite(
         "last_error",
@@ -161,6 +211,7 @@ _SQLITE = (
         traps=f"{_CONNECTION}; no error; {_ALLOCATES}",
         suspends=True,
         where=Where.REQUEST_DATA,
+        departs=_FOUR_BYTES,
     ),
     _sqlite(
         "read_column",
@@ -169,6 +220,7 @@ _SQLITE = (
         traps=f"{_STATEMENT}; unknown column; {_ALLOCATES}",
         suspends=True,
         where=Where.REQUEST_DATA,
+        departs=_FOUR_BYTES,
     ),
     _sqlite(
         "read_row",
@@ -177,6 +229,7 @@ _SQLITE = (
         traps=f"{_STATEMENT}; {_ALLOCATES}",
         suspends=True,
         where=Where.REQUEST_DATA,
+        departs=_FOUR_BYTES,
     ),
     _sqlite(
         "column_name",
@@ -185,6 +238,7 @@ _SQLITE = (
         traps=f"{_STATEMENT}; unknown column; {_ALLOCATES}",
         suspends=True,
         where=Where.REQUEST_DATA,
+        departs=_FOUR_BYTES,
     ),
     _sqlite(
         "column_names",
@@ -193,6 +247,7 @@ _SQLITE = (
         traps=f"{_STATEMENT}; {_ALLOCATES}",
         suspends=True,
         where=Where.REQUEST_DATA,
+        departs=_FOUR_BYTES,
     ),
 )
 

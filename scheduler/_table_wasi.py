@@ -30,7 +30,12 @@ ROWS: Final[tuple[HostCall, ...]] = (
     _wasi("fd_datasync", "fd:i32 -> i32", "Flushes a file's data."),
     _wasi("fd_fdstat_get", "fd:i32 stat:out -> i32", "Type, flags and rights of a descriptor."),
     _wasi("fd_fdstat_set_flags", "fd:i32 flags:i32 -> i32", "Sets the flags of a descriptor."),
-    _wasi("fd_fdstat_set_rights", "fd:i32 base:i64 inheriting:i64 -> i32", "Reduces a descriptor's rights."),
+    _wasi(
+        "fd_fdstat_set_rights",
+        "fd:i32 base:i64 inheriting:i64 -> i32",
+        "Reduces a descriptor's rights.",
+        departs="Not supported: error number 58.",
+    ),
     _wasi("fd_filestat_get", "fd:i32 stat:out -> i32", "Attributes of an open file."),
     _wasi("fd_filestat_set_size", "fd:i32 size:i64 -> i32", "Truncates or extends a file."),
     _wasi(
@@ -93,16 +98,33 @@ ROWS: Final[tuple[HostCall, ...]] = (
         "Waits for a clock or a descriptor.",
         suspends=True,
         where=Where.NATIVE,
+        departs=(
+            "Parks the process, where Lunatic blocks a thread. Descriptors are always ready. At most 1024 "
+            "subscriptions."
+        ),
     ),
     _wasi(
         "proc_exit",
         "code:i32",
         "Ends the process; code 0 is a normal end, any other a failure.",
         where=Where.NATIVE,
+        departs="A program's exit code is that of luna run; that of Lunatic is 0.",
     ),
-    _wasi("proc_raise", "signal:i32 -> i32", "Raises a signal."),
+    _wasi(
+        "proc_raise",
+        "signal:i32 -> i32",
+        "Raises a signal.",
+        departs="Not supported: error number 58.",
+    ),
     _wasi("random_get", "buffer:out buffer_len:len -> i32", "Writes random bytes."),
-    _wasi("sched_yield", "-> i32", "Lets other processes run.", suspends=True, where=Where.NATIVE),
+    _wasi(
+        "sched_yield",
+        "-> i32",
+        "Lets other processes run.",
+        suspends=True,
+        where=Where.NATIVE,
+        departs="Lets other processes run; in Lunatic it does nothing.",
+    ),
     _wasi("sock_accept", "fd:i32 flags:i32 accepted:out32 -> i32", "Accepts a connection."),
     _wasi(
         "sock_recv",
