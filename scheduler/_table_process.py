@@ -141,7 +141,7 @@ ROWS: Final[tuple[HostCall, ...]] = (
         "process_id",
         "-> i64",
         "The caller's process id.",
-        departs="In a cluster the id of the node is part of it, so it is good on all nodes and never used again.",
+        departs="In a cluster it holds the id of the node, so it is good on all nodes and never used again.",
     ),
     _process("environment_id", "-> i64", "The caller's environment."),
     _process(
