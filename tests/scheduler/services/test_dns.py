@@ -11,7 +11,6 @@ import pytest
 import trio
 from tests.scheduler.lab import Lab, wait_for
 
-from luna.scheduler.services import dns
 from luna.scheduler.services.addresses import SocketAddress
 from luna.scheduler.services.dns import MAX_LOOKUPS, MAX_NAME_BYTES, Resolver, numeric_address, split_port
 
@@ -52,7 +51,7 @@ class Names:
 @pytest.fixture
 def names(monkeypatch: pytest.MonkeyPatch) -> Iterator[Names]:
     names = Names()
-    monkeypatch.setattr(dns.socket, "getaddrinfo", names.getaddrinfo)
+    monkeypatch.setattr(socket, "getaddrinfo", names.getaddrinfo)
     yield names
     names.answer.set()
 
@@ -215,7 +214,7 @@ async def test_lookups_of_killed_processes_keep_no_more_than_their_threads(lab: 
 
 async def test_a_lookup_can_be_cancelled(names: Names) -> None:
     with trio.move_on_after(0.01) as scope:
-        await Resolver().resolve("a.example:80")
+        await Resolver().look_up("a.example", 80)
     assert scope.cancelled_caught
 
 

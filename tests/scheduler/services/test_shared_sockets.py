@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import resource
 import socket
 import time
@@ -149,7 +150,7 @@ async def test_what_comes_as_its_reader_dies_is_read_by_a_clone(lab: Lab) -> Non
         with sock:
             connection = await shared_by(lab, ResourceKind.TCP_STREAM, main)
             await wait_for(connection.reading.locked)
-            kill_as_data_comes(lab, lab.reports[0], lambda: sock._sock.send(b"aaaa"))
+            kill_as_data_comes(lab, lab.reports[0], lambda: os.write(sock.fileno(), b"aaaa"))
             await wait_for(lambda: connection.peek_unread(100) == b"aaaa")
             lab.gate.set()
             assert (await lab.wait_exit(main)).reason == "returned"
@@ -175,11 +176,11 @@ async def test_a_datagram_that_comes_as_its_receiver_dies_is_received_by_a_clone
         (report (i64.load 500:i32)))""")
     )
     shared = await shared_by(lab, ResourceKind.UDP_SOCKET, main)
-    await wait_for(shared._receiving.locked)
+    await wait_for(shared.receiving.locked)
     port, child = lab.reports
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         kill_as_data_comes(lab, child, lambda: sock.sendto(b"abc", ("127.0.0.1", port)))
-        await wait_for(lambda: not shared._receiving.locked())
+        await wait_for(lambda: not shared.receiving.locked())
         lab.gate.set()
         assert (await lab.wait_exit(main)).reason == "returned"
     assert lab.reports[2:] == [3]

@@ -542,17 +542,17 @@ async def test_a_process_killed_while_it_writes_closes_its_stream(lab: Lab) -> N
 # -- connections that lost a reader -----------------------------------------------------------
 
 
-async def test_what_a_reader_gives_back_is_read_first() -> None:
+def test_what_a_reader_gives_back_is_read_first() -> None:
     near, far = socket.socketpair()
     with near, far:
         near.setblocking(False)
         connection = TcpConnection(near)
         far.send(b"world")
         connection.unread(b"hello ")
-        assert await connection.peek(3, 0) == b"hel"
-        assert await connection.read(4, 0) == b"hell"
-        assert await connection.read(100, 0) == b"o "
-        assert await connection.peek(100, 0) == b"world"
-        assert await connection.read(100, 0) == b"world"
-        with pytest.raises(trio.TooSlowError):
-            await connection.read(100, 0)
+        assert connection.peek_nowait(3) == b"hel"
+        assert connection.read_nowait(4) == b"hell"
+        assert connection.read_nowait(100) == b"o "
+        assert connection.peek_nowait(100) == b"world"
+        assert connection.read_nowait(100) == b"world"
+        with pytest.raises(BlockingIOError):
+            connection.read_nowait(100)
