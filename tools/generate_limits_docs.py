@@ -30,6 +30,7 @@ SINGLE = {
     "scheduler/code_cache.py": ("MAX_CACHE_BYTES",),
     "node/modules.py": ("MAX_STORED_BYTES", "MAX_MEMORY_BYTES", "MAX_FETCHES"),
     "node/remote_spawn.py": ("MAX_PENDING_SPAWNS", "SPAWN_TIMEOUT_S"),
+    "node/node_queries.py": ("MAX_QUERIES", "MAX_QUERY_BYTES"),
     "node/session.py": ("MAX_PENDING_BATCHES",),
     "node/joining.py": ("MAX_FOUND",),
 }
