@@ -19,14 +19,15 @@ _ADDRESS_TRAPS = "address type is not 4 or 6; out of bounds"
 
 _TIMEOUT = "Never waits for a call that is under way, which keeps the time-out it began with."
 _DESCRIPTORS = "Code 1 also when the node has no file descriptors left for guests."
-_READ = "At most 256 KiB at once."
-_WRITE = "At most 256 KiB and 1024 buffers at once."
+_TURN = "The time-out is also that of waiting for a clone's call."
+_READ = f"At most 256 KiB at once; a read of no bytes never waits. {_TURN}"
+_WRITE = f"At most 256 KiB and 1024 buffers at once. {_TURN}"
 
 _DNS = (
     _net(
         "resolve",
         "name:in name_len:len timeout_ms:i64 id:out64 -> i32",
-        "Resolves host:port: 0 address iterator id written, 1 error id written, 9027 timeout.",
+        "Resolves host:port: 0 address iterator id written, 1 error id written, 9027 timeout and 0 written.",
         traps="out of bounds; not UTF-8",
         suspends=True,
         departs="A name of more than 1024 bytes is code 1.",
@@ -35,7 +36,7 @@ _DNS = (
     _net(
         "resolve_next",
         "iterator:i64 address_type:out32 address:out port:out16 flow_info:out32 scope_id:out32 -> i32",
-        "0 the next address is written, 1 there is none.",
+        "0 the next address is written, flow info and scope id for IPv6 only; 1 there is none.",
         traps="unknown iterator; out of bounds",
     ),
 )
@@ -59,10 +60,12 @@ _TCP = (
     _net(
         "tcp_accept",
         "listener:i64 id:out64 peer:out64 -> i32",
-        "Waits for a connection: 0 stream id and peer address iterator written, 1 error id written.",
+        "Waits for a connection: 0 stream id and peer address iterator written, 1 error id and 0 written.",
         traps="unknown listener; out of bounds",
         suspends=True,
-        departs=_DESCRIPTORS,
+        departs=(
+            f"{_DESCRIPTORS} The connection is closed then. One that broke before it was accepted is passed over."
+        ),
     ),
     _net(
         "tcp_connect",
@@ -161,7 +164,7 @@ _TCP = (
     _net(
         "tcp_flush",
         "stream:i64 error:out64 -> i32",
-        "0 flushed, 1 error id written.",
+        "0 flushed and 0 written, 1 error id written.",
         traps=f"{_STREAM}; out of bounds",
         suspends=True,
     ),
@@ -275,21 +278,22 @@ _UDP = (
     _net(
         "udp_receive",
         "socket:i64 data:out data_len:len read:out64 -> i32",
-        "Waits for a datagram: 0 byte count written, 1 error id written.",
+        "Waits for a datagram, cut off to data_len: 0 byte count written, 1 error id written.",
         traps=f"{_SOCKET}; out of bounds",
         suspends=True,
     ),
     _net(
         "udp_receive_from",
         "socket:i64 data:out data_len:len read:out64 sender:out64 -> i32",
-        "Waits for a datagram: 0 byte count and sender address iterator written, 1 error id written.",
+        "Waits for a datagram, cut off to data_len: 0 byte count and sender address iterator written, "
+        "1 error id written.",
         traps=f"{_SOCKET}; out of bounds",
         suspends=True,
     ),
     _net(
         "udp_connect",
         f"socket:i64 {_ADDRESS} timeout_ms:i64 error:out64 -> i32",
-        "Fixes the peer: 0 connected, 1 error id written, 9027 timeout.",
+        "Fixes the peer: 0 connected and 0 written, 1 error id written; it never takes time.",
         traps=f"{_SOCKET}; {_ADDRESS_TRAPS}",
         suspends=True,
     ),
