@@ -53,7 +53,6 @@ SharedT = TypeVar("SharedT", bound="Shared")
 _BROKEN_WHILE_WAITING: Final = frozenset(
     {
         errno.ECONNABORTED,
-        errno.EPERM,
         errno.EPROTO,
         errno.ENETDOWN,
         errno.ENOPROTOOPT,
