@@ -64,7 +64,8 @@ _TCP = (
         traps="unknown listener; out of bounds",
         suspends=True,
         departs=(
-            f"{_DESCRIPTORS} The connection is closed then. One that broke before it was accepted is passed over."
+            f"{_DESCRIPTORS} The connection is closed then. "
+            "One that broke before it was accepted is passed over."
         ),
     ),
     _net(
