@@ -66,6 +66,7 @@ lint: setup  ## style, types, generated files, import directions
 	$(BIN)/python tools/generate_header.py --check
 	$(BIN)/python tools/generate_all_imports.py --check
 	$(BIN)/python tools/generate_hostcall_docs.py --check
+	$(BIN)/python tools/generate_compatibility.py --check
 	$(BIN)/python tools/generate_limits_docs.py --check
 	$(BIN)/pytest -q tests/test_layering.py
 
@@ -75,11 +76,12 @@ format: setup  ## put the sources into the form that lint asks for
 	$(BIN)/ruff format .
 
 .PHONY: docs
-docs: setup  ## everything that is generated: stubs, C header, all-imports guest, host-call and limits pages
+docs: setup  ## everything that is generated: stubs, C header, all-imports guest, and three pages
 	$(BIN)/python tools/generate_stubs.py
 	$(BIN)/python tools/generate_header.py
 	$(BIN)/python tools/generate_all_imports.py
 	$(BIN)/python tools/generate_hostcall_docs.py
+	$(BIN)/python tools/generate_compatibility.py
 	$(BIN)/python tools/generate_limits_docs.py
 
 .PHONY: demo

@@ -107,6 +107,7 @@ ROWS: Final[tuple[HostCall, ...]] = (
         "Allows the host calls whose name (namespace::name) begins with the text. The first of these calls "
         "forbids all others, which trap; a config without any allows everything.",
         traps=f"{_CONFIG}; out of bounds; not UTF-8; more than 64 namespaces",
+        departs="Luna's own; Lunatic has no such limit.",
     ),
     _process(
         "spawn",

@@ -18,6 +18,7 @@ GENERATED = {
     "generate_header.py": "sdk/c/luna.h",
     "generate_all_imports.py": "integration/guests/all_imports.wat",
     "generate_hostcall_docs.py": "docs/host-calls.md",
+    "generate_compatibility.py": "docs/compatibility.md",
 }
 
 
