@@ -151,10 +151,10 @@ class SqliteHandlers:
             statement = await self._work(database.prepare, sql)
         return request.add_resource(ResourceKind.SQLITE_STATEMENT, statement)
 
-    async def _changes(self, request: Request) -> int:
+    def _changes(self, request: Request) -> int:
         return _database(request, request.args[0]).changes()
 
-    async def _last_error(self, request: Request) -> GuestData:
+    def _last_error(self, request: Request) -> GuestData:
         connection_id, out = map(int, request.args)
         error = _database(request, connection_id).last_error
         if error is None:
@@ -163,7 +163,7 @@ class SqliteHandlers:
 
     # -- statements -----------------------------------------------------------------
 
-    async def _bind_value(self, request: Request) -> None:
+    def _bind_value(self, request: Request) -> None:
         statement_id, pointer, size = map(int, request.args)
         statement = _statement(request, statement_id)
         request.check(pointer, size)
@@ -194,26 +194,26 @@ class SqliteHandlers:
         except Failure:
             pass  # what had gone wrong was told when it was stepped
 
-    async def _column_count(self, request: Request) -> int:
+    def _column_count(self, request: Request) -> int:
         return len(_statement(request, request.args[0]).columns)
 
-    async def _column_name(self, request: Request) -> GuestData:
+    def _column_name(self, request: Request) -> GuestData:
         statement_id, column, out = map(int, request.args)
         names = _statement(request, statement_id).columns
         return GuestData(names[_column(request, column, names)].encode(), out)
 
-    async def _column_names(self, request: Request) -> GuestData:
+    def _column_names(self, request: Request) -> GuestData:
         statement_id, out = map(int, request.args)
         return GuestData(encode_names(_statement(request, statement_id).columns), out)
 
-    async def _read_column(self, request: Request) -> GuestData:
+    def _read_column(self, request: Request) -> GuestData:
         statement_id, column, out = map(int, request.args)
         statement = _statement(request, statement_id)
         index = _column(request, column, statement.columns)
         with _trapping(request):
             return GuestData(encode_value(statement.row()[index]), out)
 
-    async def _read_row(self, request: Request) -> GuestData:
+    def _read_row(self, request: Request) -> GuestData:
         statement_id, out = map(int, request.args)
         statement = _statement(request, statement_id)
         with _trapping(request):
