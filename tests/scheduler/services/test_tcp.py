@@ -176,12 +176,15 @@ async def test_connections_of_a_killed_listener_are_refused(lab: Lab) -> None:
         net(f"""{START}
         (drop (call $listen))
         (report (i64.extend_i32_u (call $listening_port 0:i64)))
-        (drop (call $accept 0:i64)) (drop (call $accept 0:i64)))""")
+        (report (call $accept 0:i64)) (gate))""")
     )
     await wait_for(lambda: lab.reports)
-    with await dial(lab.reports[0]) as sock:
+    with await dial(lab.reports[0]) as accepted, await dial(lab.reports[0]) as queued:
+        await wait_for(lambda: lab.at_gate == 1)
         lab.runtime.kill(pid)
-        assert await receive_exactly(sock, 1) == b""
+        assert await receive_exactly(accepted, 1) == b""
+        with pytest.raises(ConnectionResetError):
+            await receive_exactly(queued, 1)
     with pytest.raises(ConnectionRefusedError):
         await dial(lab.reports[0])
 
