@@ -189,6 +189,14 @@ async def test_unlinking_frees_the_other_side_as_well(lab: Lab) -> None:
     await wait_for(lambda: lab.reports == [1])
 
 
+async def test_unlinking_takes_back_a_death_that_is_on_its_way(lab: Lab) -> None:
+    """The link is answered before the next call, and its answer not looked at until the process waits."""
+    await lab.passes(f"""{START}
+        (process.link 5:i64 999999:i64)
+        (process.unlink 999999:i64)
+        (is32 (call $receive_any 5:i64) 9027:i32))""")
+
+
 async def test_unlinking_a_stranger_is_fine(lab: Lab) -> None:
     await lab.passes(f"{START} (process.unlink 999999:i64) (process.unlink 1:i64) (process.unlink -1:i64))")
 

@@ -229,6 +229,33 @@ async def test_a_link_death_can_be_forwarded(lab: Lab) -> None:
         (func (export "child") {LINK_DIED} (drop (message.send 1:i64)))""")
 
 
+@pytest.mark.parametrize("send", ["message.send", "distributed.send 0:i64", "timer.send_after"])
+async def test_the_end_of_a_process_can_be_forwarded(lab: Lab, send: str) -> None:
+    delay = "0:i64" if send.startswith("timer") else ""
+    await lab.passes(f"""
+        {START}
+          (drop (call $spawn @"child"))
+          (is32 (call $receive_any 10000:i64) 2:i32)
+          (is64 (message.get_process_id) 999999:i64)
+          (is64 (message.get_tag) 0:i64))
+        (func (export "child")
+          (process.monitor 999999:i64)
+          (is32 (call $receive_any -1:i64) 2:i32)
+          (drop ({send} 1:i64 {delay})))""")
+
+
+@pytest.mark.parametrize("send", ["message.send", "distributed.send 0:i64", "timer.send_after"])
+async def test_every_way_to_send_takes_modules_to_a_process_of_this_node(lab: Lab, send: str) -> None:
+    delay = "0:i64" if send.startswith("timer") else ""
+    await lab.passes(f"""{START}
+        (is32 (process.compile_module @"(module)" 0:i32) 0:i32)
+        (message.create_data 4:i64 0:i64)
+        (is64 (message.push_module 0:i64) 0:i64)
+        (drop ({send} (process.process_id) {delay}))
+        (is32 (call $receive_tag 4:i64 10000:i64) 0:i32)
+        (is64 (message.take_module 0:i64) 1:i64))""")
+
+
 async def test_sending_to_a_dead_process_is_silent(lab: Lab) -> None:
     await lab.passes(f"""{START}
         (message.create_data 0:i64 0:i64) (is32 (message.send 999999:i64) 0:i32)

@@ -63,6 +63,14 @@ async def test_after_stop_monitoring_nothing_comes(lab: Lab) -> None:
         (func (export "child") (drop (call $receive)))""")
 
 
+async def test_stopping_takes_back_an_end_that_is_on_its_way(lab: Lab) -> None:
+    """Monitoring is answered before the next call, and its answer not looked at until the process waits."""
+    await lab.passes(f"""{START}
+        (process.monitor 999999:i64)
+        (process.stop_monitoring 999999:i64)
+        (is32 (call $receive_any 5:i64) 9027:i32))""")
+
+
 async def test_stopping_to_monitor_a_stranger_is_fine(lab: Lab) -> None:
     await lab.passes(f"{START} (process.stop_monitoring 999999:i64) (process.stop_monitoring 1:i64))")
 

@@ -164,6 +164,18 @@ async def test_waiting_for_a_reply_with_tag_zero_times_out(lab: Lab) -> None:
         (func (export "child") (drop (call $receive)) (call $send 1:i64 0:i64 1:i64))""")
 
 
+async def test_an_end_or_a_death_without_a_tag_is_no_reply(lab: Lab) -> None:
+    await lab.passes(f"""{START}
+        (process.die_when_link_dies 0:i32)
+        (process.monitor 999999:i64)
+        (process.link 0:i64 999998:i64)
+        (call $write 0:i64 0:i64)
+        (is32 (message.send_receive_skip_search 999999:i64 7:i64 5:i64) 9027:i32)
+        (is32 (call $receive_any 0:i64) 2:i32)
+        (is32 (call $receive_any 0:i64) 1:i32)
+        (is64 (message.get_tag) 0:i64))""")
+
+
 async def test_a_late_reply_stays_in_the_mailbox(lab: Lab) -> None:
     await lab.passes(f"""{START}
         (call $write 5:i64 1:i64)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from luna.proto.errors import InvalidError
 from luna.scheduler import ExitKind, ProcessConfig
 
 from .lab import Lab, wait_for
@@ -112,6 +113,14 @@ async def test_running_out_of_fuel_inside_ends_the_process_soon(lab: Lab) -> Non
         config=ProcessConfig.program(max_fuel=2),
     )
     assert "compute limit" in reason
+
+
+async def test_catching_is_not_possible_in_the_start_section(lab: Lab) -> None:
+    with pytest.raises(InvalidError, match="not possible in the start section"):
+        await lab.run("""
+            (func $start (drop (trap.catch 1:i32 2:i32))) (start $start)
+            (func (export "_lunatic_catch_trap") (param i32 i32) (result i32) 3:i32)
+            (func (export "_start"))""")
 
 
 async def test_catching_needs_the_export(lab: Lab) -> None:
