@@ -190,6 +190,52 @@ def test_a_node_that_goes_away_fires_links_and_monitors(
         assert program.wait(15) == code, program.stderr.read() if program.stderr else ""
 
 
+def test_guests_find_nodes_by_the_labels_they_were_started_with(nodes: NodeStarter) -> None:
+    a = nodes.start("a", "--label", "zone=x", "--label", "disk=ssd")
+    b = nodes.start("b", "--label", "zone=x", "--join", a.address)
+    c = nodes.start("c", "--label", "zone=a b", "--join", a.address)
+    wait_for(lambda: all(node.sees("a", "b", "c") for node in (a, b, c)), "three nodes connected")
+    for number, (query, found) in enumerate(
+        {
+            "": [a, b, c],
+            "zone=x": [a, b],
+            "zone=x&disk=ssd": [a],
+            "zone=a+b": [c],
+            "zone=a%20b": [c],
+            "zone=y": [],
+        }.items()
+    ):
+        program = nodes.folder / f"lookup{number}.wat"
+        program.write_text(lookup(query, sorted(node.id for node in found)))
+        # c joined a and learned of b from it.
+        done = c.luna("spawn", "--follow", str(program))
+        assert done.returncode == 0, [query, done.stderr]
+
+
+def lookup(query: str, ids: list[int]) -> str:
+    """A program that looks nodes up, and ends with the number of the check that failed: 1, 2, ..."""
+    copy = "(call $copy (i64.load (i32.const 0)) (i32.const 32) (i32.const 8) (i32.const 16))"
+    checks = [
+        f"(call $ask (i32.const 4096) (i32.const {len(query)}) (i32.const 0) (i32.const 8) (i32.const 16))",
+        f"(i32.ne (i32.load (i32.const 8)) (i32.const {len(ids)}))",
+        f"(i32.ne {copy} (i32.const {len(ids)}))",
+        *(f"(i64.ne (i64.load (i32.const {32 + 8 * at})) (i64.const {id_}))" for at, id_ in enumerate(ids)),
+    ]
+    body = "\n".join(
+        f"(if {check} (then (call $exit (i32.const {number}))))" for number, check in enumerate(checks, 1)
+    )
+    return f"""
+        (module
+          (import "lunatic::distributed" "exec_lookup_nodes"
+            (func $ask (param i32 i32 i32 i32 i32) (result i32)))
+          (import "lunatic::distributed" "copy_lookup_nodes_results"
+            (func $copy (param i64 i32 i32 i32) (result i32)))
+          (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+          (memory (export "memory") 1)
+          (data (i32.const 4096) "{query}")
+          (func (export "_start") {body}))"""
+
+
 @pytest.mark.parametrize(("entry", "code"), [("nowhere", 61), ("no_module", 72), ("count", 82), ("here", 90)])
 def test_what_a_guest_is_told_about_nodes_and_spawns(
     pair: tuple[NodeProcess, NodeProcess], remote: Path, entry: str, code: int
