@@ -37,6 +37,7 @@ from luna.scheduler.registry import Registry
 from luna.scheduler.requests import Answer, GuestData, GuestTrap, Handler, Request
 from luna.scheduler.resources import Resources
 from luna.scheduler.services.dns import DnsHandlers, Resolver
+from luna.scheduler.services.metrics import MetricsHandlers
 from luna.scheduler.services.sqlite import SqliteHandlers
 from luna.scheduler.services.tcp import TcpHandlers
 from luna.scheduler.services.udp import UdpHandlers
@@ -70,6 +71,8 @@ class Runtime:
         TcpHandlers().install(self.set_handler)
         UdpHandlers().install(self.set_handler)
         SqliteHandlers().install(self.set_handler)
+        self.metrics: Final = MetricsHandlers()
+        self.metrics.install(self.set_handler)
 
     # -- modules ------------------------------------------------------------------
 
