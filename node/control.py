@@ -170,7 +170,7 @@ class ControlService(control_pb2_grpc.ControlServicer):
                         await context.write(part)
             finally:
                 self._bridge.post_to_trio(reader.close)
-        status = await self._bridge.call_trio(self._operations.exit_of, pid)
+        status = await self._bridge.call_trio(self._operations.exit_of, pid, follow)
         if status is not None:
             await context.write(control_pb2.LogsReply(exit=status))
 

@@ -22,7 +22,7 @@ from luna.node.library import Library
 from luna.node.peers import Peers
 from luna.node.status import LimitError
 from luna.proto import control_pb2
-from luna.proto.errors import InvalidError, NotFoundError, RefusedError, WouldBlockError
+from luna.proto.errors import ClosedError, InvalidError, NotFoundError, RefusedError, WouldBlockError
 from luna.proto.ids import LOCAL_NODE_ID, format_pid, make_pid, node_of, serial_of
 from luna.proto.limits import CONNECT_TIMEOUT_S, KIB
 from luna.proto.version import package_version
@@ -248,12 +248,18 @@ class Operations:
             pass
         return parts
 
-    async def exit_of(self, pid: int) -> control_pb2.ProcessExit | None:
-        """How a process ended; None if it lives, or nobody knows any more."""
+    async def exit_of(self, pid: int, follow: bool) -> control_pb2.ProcessExit | None:
+        """How a process ended; None if it lives, or nobody knows any more.
+
+        With `follow` its output has ended. That is seen in the log a moment before the end itself is told
+        here, which is waited for.
+        """
         await trio.lowlevel.checkpoint()
         try:
             status = self._runtime.exit_status(pid)
-        except NotFoundError:
+            if status is None and follow:
+                status = await self._runtime.wait_exit(pid)
+        except (NotFoundError, ClosedError):
             return None
         return None if status is None else exit_to_proto(status)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -109,6 +110,17 @@ async def test_a_process_goes_on_when_its_follower_has_read_enough(rig: Rig) -> 
 async def test_a_process_that_is_not_followed_waits_for_nobody(rig: Rig) -> None:
     pid = await rig.spawn(follow=False)
     await wait_for(lambda: not rig.runtime.exists(pid), "it ended")
+
+
+async def test_a_follower_is_told_the_exit_however_early_it_sees_the_end_of_the_output(rig: Rig) -> None:
+    for _ in range(50):
+        pid = await rig.spawn(follow=False)
+        deadline = time.monotonic() + 20
+        while rig.runtime.exists(pid) and time.monotonic() < deadline:
+            time.sleep(0.001)  # noqa: ASYNC251  # the event of its end must not be looked at meanwhile
+        with trio.fail_after(20):
+            status = await rig.operations.exit_of(pid, follow=True)
+        assert status is not None
 
 
 async def test_errors_name_a_process_as_people_do(rig: Rig) -> None:
