@@ -13,8 +13,6 @@ from collections.abc import Iterable, Sequence
 from typing import Final, Protocol, final
 from urllib.parse import unquote_to_bytes
 
-import trio
-
 from luna.cluster.members import Member
 from luna.proto.errors import InvalidError, LunaError, RefusedError
 from luna.proto.limits import MAX_LABEL_KEY_LENGTH, MAX_LABEL_VALUE_LENGTH, MAX_LABELS
@@ -65,17 +63,14 @@ class NodeQueries:
         self._runtime.set_handler(NAMESPACE, "exec_lookup_nodes", self._on_exec_lookup_nodes)
         self._runtime.set_handler(NAMESPACE, "copy_lookup_nodes_results", self._on_copy_lookup_nodes_results)
 
-    async def _on_nodes_count(self, request: Request) -> int:
-        await trio.lowlevel.checkpoint()
+    def _on_nodes_count(self, request: Request) -> int:
         return len(self._members.live())
 
-    async def _on_get_nodes(self, request: Request) -> int:
-        await trio.lowlevel.checkpoint()
+    def _on_get_nodes(self, request: Request) -> int:
         pointer, capacity = map(int, request.args)
         return _copy(request, _ids(self._members.live()), pointer, capacity)
 
-    async def _on_exec_lookup_nodes(self, request: Request) -> int:
-        await trio.lowlevel.checkpoint()
+    def _on_exec_lookup_nodes(self, request: Request) -> int:
         query_at, query_len, id_out, count_out, error_out = map(int, request.args)
         request.check(query_at, query_len)
         if query_len & _U32 > MAX_QUERY_BYTES:
@@ -96,8 +91,7 @@ class NodeQueries:
         request.write_u64(id_out, request.add_resource(ResourceKind.NODE_QUERY, answer))
         return FOUND
 
-    async def _on_copy_lookup_nodes_results(self, request: Request) -> int:
-        await trio.lowlevel.checkpoint()
+    def _on_copy_lookup_nodes_results(self, request: Request) -> int:
         id_, pointer, capacity, error_out = map(int, request.args)
         try:
             answer = request.remove_resource(ResourceKind.NODE_QUERY, id_)
@@ -126,7 +120,8 @@ def parse_query(query: str) -> list[tuple[str, str]]:
         if _BAD_ESCAPE.search(pair):
             raise _malformed(pair, "two hexadecimal digits have to follow each %")
         labels.append((_unescape(key, pair), _unescape(value, pair)))
-    return labels
+    # Each once: then a node, which has few labels, is judged by as few of a long query.
+    return list(dict.fromkeys(labels))
 
 
 def _unescape(text: str, pair: str) -> str:

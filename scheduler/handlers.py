@@ -51,9 +51,9 @@ class BuiltinHandlers:
         request.write_u64(out, module_id)
         return COMPILED
 
-    async def _count_no_nodes(self, request: Request) -> int:
+    def _count_no_nodes(self, request: Request) -> int:
         return NO_NODES
 
-    async def _get_no_nodes(self, request: Request) -> int:
+    def _get_no_nodes(self, request: Request) -> int:
         request.check(int(request.args[0]), 0)
         return NO_NODES

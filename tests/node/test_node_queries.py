@@ -174,6 +174,10 @@ async def test_a_malformed_query_is_code_1_with_a_text(rig: Rig, query: str, tex
     assert text in output.decode()
 
 
+def test_a_label_asked_for_twice_is_looked_at_once() -> None:
+    assert parse_query("zone=a&" * 1000 + "disk=ssd&zone=%61") == [("zone", "a"), ("disk", "ssd")]
+
+
 def test_an_error_text_repeats_no_more_of_a_query_than_a_line() -> None:
     with pytest.raises(InvalidError) as caught:
         parse_query("x" * 10_000)
