@@ -12,7 +12,7 @@ from luna.scheduler._clock cimport empty_clock, init_clock, run_clock
 from luna.scheduler._delivery cimport deliver, deliver_frame, take_peer_down, tell
 from luna.scheduler._events cimport *
 from luna.scheduler._execution cimport destroy
-from luna.scheduler._linker cimport HostTable
+from luna.scheduler._linker cimport HostTable, Linker
 from luna.scheduler._handles cimport NativeModule, NativeOutput, NativeRequest, wrap_output
 from luna.scheduler._memories cimport use_slab_memories
 from luna.scheduler._namespaces cimport allow_namespace, refuse_everything
@@ -156,6 +156,17 @@ cdef class Core:
             raise ValueError(f"at most {ENGINES_MAX} engines")
         self.runtime.engines[self.runtime.engine_count] = <wasm_engine_t*>engine
         luna_add(&self.runtime.engine_count, 1)
+
+    def set_relay(self, size_t engine, size_t relay, Linker wasi) -> None:
+        """Pass WASI calls of that engine's guests on by a wasmtime_module_t, linked with `wasi`.
+
+        Before any module is linked that makes such calls; both must outlive the core.
+        """
+        cdef int index
+        for index in range(self.runtime.engine_count):
+            if self.runtime.engines[index] == <wasm_engine_t*>engine:
+                self.runtime.relays[index].linker = wasi.linker
+                self.runtime.relays[index].module = <wasmtime_module_t*>relay
 
     def start(self) -> None:
         """Start the scheduler threads and the clock. Raises OSError when the system gives no threads."""

@@ -13,60 +13,17 @@ from luna.scheduler._clock cimport set_timer
 from luna.scheduler._code cimport find_code
 from luna.scheduler._delivery cimport deliver, tell
 from luna.scheduler._events cimport abandon_request, emit
-from luna.scheduler._output cimport hold, release_output_env, write_stderr, write_stdout
+from luna.scheduler._output cimport hold
 from luna.scheduler._peers cimport block
 from luna.scheduler._platform cimport *
 from luna.scheduler._process cimport bury, drain, end, free_process, link_to
 from luna.scheduler._runqueue cimport requeue_preempted
 from luna.scheduler._signals cimport new_signal, retain_output, set_text
 from luna.scheduler._types cimport *
+from luna.scheduler._wasi cimport give_wasi
 
 cdef uint64_t FUEL_PER_UNIT = 100_000
 cdef uint64_t FUEL_MAX = 0x7FFFFFFFFFFFFFFF
-
-
-# -- wasi --------------------------------------------------------------------------
-
-cdef int give_wasi(Process* process) noexcept nogil:
-    """Set up the process's own WASI context; 0 with a reason noted when it cannot be."""
-    cdef wasi_config_t* wasi = wasi_config_new()
-    cdef Config* config = process.config
-    cdef vector[const char*] names
-    cdef vector[const char*] values
-    cdef size_t index
-    cdef char text[512]
-    cdef wasmtime_error_t* error
-    names.reserve(1)  # with no entries the pointers must not be null either
-    values.reserve(1)
-    for index in range(config.arguments.size()):
-        names.push_back(config.arguments[index].c_str())
-    wasi_config_set_argv(wasi, names.size(), names.data())
-    names.clear()
-    for index in range(config.variables.size()):
-        names.push_back(config.variables[index].first.c_str())
-        values.push_back(config.variables[index].second.c_str())
-    wasi_config_set_env(wasi, names.size(), names.data(), values.data())
-    for index in range(config.preopens.size()):
-        if not wasi_config_preopen_dir(
-            wasi, config.preopens[index].second.c_str(), config.preopens[index].first.c_str(), True
-        ):
-            snprintf(text, sizeof(text), b"the directory %s cannot be opened on this node",
-                     config.preopens[index].second.c_str())
-            end(process, EXIT_FAILURE, 1, text)
-            wasi_config_delete(wasi)
-            return 0
-    if process.output.mode == OUTPUT_INHERIT and process.parent == 0:
-        wasi_config_inherit_stdin(wasi)
-    retain_output(process.output)
-    wasi_config_set_stdout_custom(wasi, write_stdout, process.output, release_output_env)
-    retain_output(process.output)
-    wasi_config_set_stderr_custom(wasi, write_stderr, process.output, release_output_env)
-    process.wasi_start_ns = luna_now_ns()
-    error = wasmtime_context_set_wasi(process.context, wasi)
-    if error != NULL:
-        end_with_error(process, error)
-        return 0
-    return 1
 
 
 # -- how a call ended ----------------------------------------------------------------
@@ -170,7 +127,7 @@ cdef void begin(Process* process) noexcept nogil:
     wasmtime_store_limiter(
         process.store,
         <int64_t>config.max_memory if config.max_memory < FUEL_MAX else -1,
-        TABLE_ELEMENTS_MAX - 1, 1, 1, 1,
+        TABLE_ELEMENTS_MAX - 1, INSTANCES_MAX, 1, 1,
     )
     wasmtime_context_epoch_deadline_async_yield_and_update(process.context, 1)
     wasmtime_context_set_epoch_deadline(process.context, 1)

@@ -1,14 +1,12 @@
-"""Host functions of `lunatic::{error, timer, version}` and three of WASI's."""
+"""Host functions of `lunatic::{error, timer, version}`."""
 
-from libc.stdint cimport uint16_t
-from libc.stdlib cimport calloc, free, malloc
-from libc.string cimport memset
+from libc.stdlib cimport calloc, free
 
 from luna.scheduler._clock cimport cancel_timer as stop_timer, release_timer, set_timer
 from luna.scheduler._guest cimport *
 from luna.scheduler._platform cimport *
 from luna.scheduler._peers cimport is_crowded
-from luna.scheduler._process cimport end_wait, reserve_host_bytes
+from luna.scheduler._process cimport reserve_host_bytes
 from luna.scheduler._signals cimport *
 from luna.scheduler._types cimport *
 
@@ -156,129 +154,6 @@ cdef wasm_trap_t* version_patch(void* env, wasmtime_caller_t* caller, wasmtime_v
     return NULL
 
 
-# -- WASI calls that wasmtime's own would not do as we need ------------------------------------------------------------------------
-
-cdef enum:
-    SUBSCRIPTION_BYTES = 48
-    EVENT_BYTES = 32
-    ERRNO_INVALID = 28
-    CLOCK_REALTIME_ID = 0
-    ABSOLUTE_TIME = 1
-
-cdef extern from "<time.h>" nogil:
-    struct timespec:
-        long tv_sec
-        long tv_nsec
-    int clock_gettime(int, timespec*)
-    int CLOCK_REALTIME
-
-
-cdef wasm_trap_t* proc_exit(void* env, wasmtime_caller_t* caller, wasmtime_val_raw_t* args, size_t count) noexcept nogil:
-    # wasmtime's takes codes below 126 only.
-    cdef Process* process = caller_process(caller)
-    process.exiting = 1
-    process.exit_status = args[0].i32
-    return trap(b"exit")
-
-
-cdef void sched_yield(void* env, wasmtime_caller_t* caller, const wasmtime_val_t* args, size_t nargs, wasmtime_val_t* results, size_t nresults, wasm_trap_t** trap_out, wasmtime_async_continuation_t* continuation) noexcept nogil:
-    cdef Process* process = caller_process(caller)
-    prepare(process, results, nresults, trap_out, continuation)
-    process.yielding = 1
-    continuation.callback = resume_after_yield
-
-
-cdef wbool resume_after_yield(void* env) noexcept nogil:
-    # Pending once, without anything to wait for: the thread takes it for preempted.
-    cdef Process* process = <Process*>env
-    if process.yielding:
-        process.yielding = 0
-        return False
-    process.wait = WAIT_DONE
-    process.wait_result = 0
-    return resume(env)
-
-
-cdef int64_t time_to_wait(Process* process, const uint8_t* subscription) noexcept nogil:
-    """Nanoseconds a clock subscription asks for; 0 when the time has come."""
-    cdef uint32_t clock
-    cdef uint64_t timeout
-    cdef uint16_t flags
-    cdef timespec now
-    cdef int64_t now_ns
-    memcpy(&clock, subscription + 16, 4)
-    memcpy(&timeout, subscription + 24, 8)
-    memcpy(&flags, subscription + 40, 2)
-    if timeout > <uint64_t>0x3FFFFFFFFFFFFFFF:
-        timeout = 0x3FFFFFFFFFFFFFFF
-    if not flags & ABSOLUTE_TIME:
-        return <int64_t>timeout
-    if clock == CLOCK_REALTIME_ID:
-        clock_gettime(CLOCK_REALTIME, &now)
-        now_ns = now.tv_sec * <int64_t>1_000_000_000 + now.tv_nsec
-    else:
-        now_ns = luna_now_ns() - process.wasi_start_ns  # the guest's clock began at zero
-    return <int64_t>timeout - now_ns if <int64_t>timeout > now_ns else 0
-
-
-cdef void poll_oneoff(void* env, wasmtime_caller_t* caller, const wasmtime_val_t* args, size_t nargs, wasmtime_val_t* results, size_t nresults, wasm_trap_t** trap_out, wasmtime_async_continuation_t* continuation) noexcept nogil:
-    """WASI preview 1 poll_oneoff: clocks suspend the process; files are always ready.
-
-    Source: witx definition of `subscription` and `event` (sizes and offsets).
-    """
-    cdef Process* process = caller_process(caller)
-    cdef uint32_t count = <uint32_t>args[2].of.i32
-    cdef uint8_t* source
-    cdef uint8_t* event
-    cdef uint8_t* reported_out
-    cdef uint8_t* subscriptions
-    cdef uint8_t* subscription
-    cdef uint32_t index
-    cdef uint32_t reported = 0
-    cdef int64_t wait_ns = -1
-    cdef int64_t clock_ns
-    cdef int has_file = 0
-    prepare(process, results, nresults, trap_out, continuation)
-    process.wait = WAIT_SLEEP
-    if count == 0 or count > POLL_SUBSCRIPTIONS_MAX:
-        end_wait(process, ERRNO_INVALID)
-        return
-    source = span(process, caller, <uint32_t>args[0].of.i32, <uint64_t>count * SUBSCRIPTION_BYTES)
-    event = span(process, caller, <uint32_t>args[1].of.i32, <uint64_t>count * EVENT_BYTES)
-    reported_out = span(process, caller, <uint32_t>args[3].of.i32, 4)
-    if source == NULL or event == NULL or reported_out == NULL:
-        fail_out_of_bounds(process, b"wasi_snapshot_preview1::poll_oneoff")
-        return
-    # A copy: the guest may have events written over its subscriptions.
-    subscriptions = <uint8_t*>malloc(<size_t>count * SUBSCRIPTION_BYTES)
-    memcpy(subscriptions, source, <size_t>count * SUBSCRIPTION_BYTES)
-    for index in range(count):
-        subscription = subscriptions + index * SUBSCRIPTION_BYTES
-        if subscription[8] != 0:
-            has_file = 1
-            continue
-        clock_ns = time_to_wait(process, subscription)
-        if wait_ns < 0 or clock_ns < wait_ns:
-            wait_ns = clock_ns
-    # Events are written before the wait: the memory is the guest's, and it sleeps meanwhile.
-    for index in range(count):
-        subscription = subscriptions + index * SUBSCRIPTION_BYTES
-        if subscription[8] == 0 and (has_file or time_to_wait(process, subscription) > wait_ns):
-            continue
-        memset(event, 0, EVENT_BYTES)
-        memcpy(event, subscription, 8)  # userdata
-        event[10] = subscription[8]     # type
-        event += EVENT_BYTES
-        reported += 1
-    free(subscriptions)
-    memcpy(reported_out, &reported, 4)
-    if has_file or wait_ns <= 0:
-        end_wait(process, 0)
-        return
-    process.has_timer = 1
-    process.timer.deadline_ns = luna_now_ns() + wait_ns
-
-
 def functions():
     """(namespace, name) -> (address, suspends) of the functions in this module."""
     return {
@@ -290,7 +165,4 @@ def functions():
         ("lunatic::version", "major"): (<size_t>version_major, False),
         ("lunatic::version", "minor"): (<size_t>version_minor, False),
         ("lunatic::version", "patch"): (<size_t>version_patch, False),
-        ("wasi_snapshot_preview1", "proc_exit"): (<size_t>proc_exit, False),
-        ("wasi_snapshot_preview1", "poll_oneoff"): (<size_t>poll_oneoff, True),
-        ("wasi_snapshot_preview1", "sched_yield"): (<size_t>sched_yield, True),
     }

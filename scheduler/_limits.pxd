@@ -58,6 +58,9 @@ cdef enum:
     CODES_MAX = 64
     # prefixes of host calls in one config; MAX_NAMESPACES of luna.proto.limits
     NAMESPACES_MAX = 64
+    # instances in one store: the guest and, once it uses files, what passes its
+    # WASI calls on
+    INSTANCES_MAX = 2
     # elements of a wasm table, as in Lunatic
     TABLE_ELEMENTS_MAX = 100_000
     # bytes the host keeps for one process in configs, errors and timers' messages

@@ -39,6 +39,34 @@ cdef void begin_nested(NestedCall* call, size_t arguments, size_t results) noexc
     luna_add64(&call.process.runtime.counters[COUNT_FUTURES], 1)
 
 
+cdef void begin_instance(NestedCall* call, const wasmtime_module_t* module, wasmtime_instance_t* instance) noexcept nogil:
+    """Make another instance in the process's store, as a call does."""
+    call.future = wasmtime_linker_instantiate_async(
+        call.linker, call.process.context, module, instance, &call.trap, &call.error
+    )
+    luna_add64(&call.process.runtime.counters[COUNT_FUTURES], 1)
+
+
+cdef void end_nested(NestedCall* call) noexcept nogil:
+    """Let go of the future, that another may follow."""
+    if call.future != NULL:
+        wasmtime_call_future_delete(call.future)
+        call.future = NULL
+        luna_add64(&call.process.runtime.counters[COUNT_FUTURES], -1)
+
+
+cdef wasm_trap_t* take_trap(NestedCall* call) noexcept nogil:
+    """How a call failed, as a trap for the guest."""
+    cdef wasm_trap_t* trap = call.trap
+    cdef wasm_byte_vec_t message
+    call.trap = NULL
+    if trap == NULL:
+        wasmtime_error_message(call.error, &message)
+        trap = wasmtime_trap_new(message.data, message.size)
+        wasm_byte_vec_delete(&message)
+    return trap
+
+
 cdef int nested_failed(NestedCall* call) noexcept nogil:
     """Whether the ended call ended in a trap; so did one that left by proc_exit."""
     call.process.exiting = 0
@@ -49,9 +77,9 @@ cdef void free_nested(void* env) noexcept nogil:
     """Also of a call that has not ended: its fiber unwinds, for the process is being stopped."""
     cdef NestedCall* call = <NestedCall*>env
     call.process.nested_depth -= 1
-    if call.future != NULL:
-        wasmtime_call_future_delete(call.future)
-        luna_add64(&call.process.runtime.counters[COUNT_FUTURES], -1)
+    end_nested(call)
+    if call.linker != NULL:
+        wasmtime_linker_delete(call.linker)
     if call.trap != NULL:
         wasm_trap_delete(call.trap)
     if call.error != NULL:

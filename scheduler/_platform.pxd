@@ -14,6 +14,7 @@ cdef extern from * nogil:
     #include <unistd.h>
     #include <sys/eventfd.h>
     #include <sys/mman.h>
+    #include <sys/stat.h>
 
     static inline int luna_load(const int *p) { return __atomic_load_n(p, __ATOMIC_ACQUIRE); }
     static inline int luna_load_seq(const int *p) { return __atomic_load_n(p, __ATOMIC_SEQ_CST); }
@@ -36,6 +37,10 @@ cdef extern from * nogil:
         struct timespec t;
         clock_gettime(CLOCK_MONOTONIC, &t);
         return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+    }
+    static inline int luna_is_directory(const char *path) {
+        struct stat found;
+        return stat(path, &found) == 0 && S_ISDIR(found.st_mode) && access(path, X_OK) == 0;
     }
     static inline void luna_pause(void) {
     #if defined(__x86_64__)
@@ -104,6 +109,7 @@ cdef extern from * nogil:
     void* luna_exchange_ptr(void**, void*)
     int luna_cas_ptr(void**, void*, void*)
     int64_t luna_now_ns()
+    int luna_is_directory(const char*)
     void luna_pause()
     void luna_cond_init(pthread_cond_t*)
     void luna_cond_wait_until(pthread_cond_t*, pthread_mutex_t*, int64_t)

@@ -1,7 +1,8 @@
 """Rows of `wasi_snapshot_preview1`. All return an errno, 0 for success; none traps by itself.
 
-wasmtime answers them, but for three: a sleeping or yielding process is parked by the native
-core, not to stall a scheduler thread, and `proc_exit` takes all codes, not only those below 126.
+wasmtime answers them, but for some: a process that sleeps, yields or waits for standard input is
+parked by the native core, not to stall a scheduler thread; `proc_exit` takes all codes, not only those
+below 126; and functions by which a guest comes to its directories open them first.
 """
 
 from __future__ import annotations
@@ -23,10 +24,15 @@ ROWS: Final[tuple[HostCall, ...]] = (
     _wasi("environ_get", "environ:out buffer:out -> i32", "Writes the environment."),
     _wasi("environ_sizes_get", "count:out32 size:out32 -> i32", "Number and total size of the environment."),
     _wasi("clock_res_get", "clock:i32 resolution_ns:out64 -> i32", "Resolution of a clock."),
-    _wasi("clock_time_get", "clock:i32 precision_ns:i64 time_ns:out64 -> i32", "Time of a clock."),
+    _wasi(
+        "clock_time_get",
+        "clock:i32 precision_ns:i64 time_ns:out64 -> i32",
+        "Time of a clock.",
+        where=Where.NATIVE,
+    ),
     _wasi("fd_advise", "fd:i32 offset:i64 len:i64 advice:i32 -> i32", "Announces how a file will be used."),
     _wasi("fd_allocate", "fd:i32 offset:i64 len:i64 -> i32", "Makes room in a file."),
-    _wasi("fd_close", "fd:i32 -> i32", "Closes a file."),
+    _wasi("fd_close", "fd:i32 -> i32", "Closes a file.", suspends=True, where=Where.NATIVE),
     _wasi("fd_datasync", "fd:i32 -> i32", "Flushes a file's data."),
     _wasi("fd_fdstat_get", "fd:i32 stat:out -> i32", "Type, flags and rights of a descriptor."),
     _wasi("fd_fdstat_set_flags", "fd:i32 flags:i32 -> i32", "Sets the flags of a descriptor."),
@@ -36,7 +42,13 @@ ROWS: Final[tuple[HostCall, ...]] = (
         "Reduces a descriptor's rights.",
         departs="Not supported: error number 58.",
     ),
-    _wasi("fd_filestat_get", "fd:i32 stat:out -> i32", "Attributes of an open file."),
+    _wasi(
+        "fd_filestat_get",
+        "fd:i32 stat:out -> i32",
+        "Attributes of an open file.",
+        suspends=True,
+        where=Where.NATIVE,
+    ),
     _wasi("fd_filestat_set_size", "fd:i32 size:i64 -> i32", "Truncates or extends a file."),
     _wasi(
         "fd_filestat_set_times",
@@ -53,45 +65,105 @@ ROWS: Final[tuple[HostCall, ...]] = (
         "fd:i32 vectors:in vectors_len:len offset:i64 written:out32 -> i32",
         "Writes at an offset.",
     ),
-    _wasi("fd_prestat_get", "fd:i32 stat:out -> i32", "Describes a directory given at start."),
+    _wasi(
+        "fd_prestat_get",
+        "fd:i32 stat:out -> i32",
+        "Describes a directory given at start.",
+        suspends=True,
+        where=Where.NATIVE,
+    ),
     _wasi(
         "fd_prestat_dir_name",
         "fd:i32 path:out path_len:len -> i32",
         "Name of a directory given at start.",
+        suspends=True,
+        where=Where.NATIVE,
     ),
-    _wasi("fd_read", "fd:i32 vectors:in vectors_len:len read:out32 -> i32", "Reads."),
+    _wasi(
+        "fd_read",
+        "fd:i32 vectors:in vectors_len:len read:out32 -> i32",
+        "Reads.",
+        suspends=True,
+        where=Where.NATIVE,
+    ),
     _wasi("fd_write", "fd:i32 vectors:in vectors_len:len written:out32 -> i32", "Writes."),
     _wasi(
         "fd_readdir",
         "fd:i32 buffer:out buffer_len:len cookie:i64 used:out32 -> i32",
         "Reads directory entries.",
+        suspends=True,
+        where=Where.NATIVE,
     ),
-    _wasi("fd_renumber", "from:i32 to:i32 -> i32", "Renames a descriptor, closing the one it replaces."),
+    _wasi(
+        "fd_renumber",
+        "from:i32 to:i32 -> i32",
+        "Renames a descriptor, closing the one it replaces.",
+        suspends=True,
+        where=Where.NATIVE,
+    ),
     _wasi("fd_seek", "fd:i32 delta:i64 whence:i32 position:out64 -> i32", "Moves a file's offset."),
     _wasi("fd_tell", "fd:i32 position:out64 -> i32", "A file's offset."),
     _wasi("fd_sync", "fd:i32 -> i32", "Flushes a file."),
-    _wasi("path_create_directory", f"{_PATH} -> i32", "Makes a directory."),
-    _wasi("path_filestat_get", f"{_LOOKUP} stat:out -> i32", "Attributes of a file."),
+    _wasi(
+        "path_create_directory", f"{_PATH} -> i32", "Makes a directory.", suspends=True, where=Where.NATIVE
+    ),
+    _wasi(
+        "path_filestat_get",
+        f"{_LOOKUP} stat:out -> i32",
+        "Attributes of a file.",
+        suspends=True,
+        where=Where.NATIVE,
+    ),
     _wasi(
         "path_filestat_set_times",
         f"{_LOOKUP} access_ns:i64 modify_ns:i64 flags:i32 -> i32",
         "Sets the times of a file.",
+        suspends=True,
+        where=Where.NATIVE,
     ),
-    _wasi("path_link", f"{_LOOKUP} new_fd:i32 new_path:in new_path_len:len -> i32", "Makes a hard link."),
+    _wasi(
+        "path_link",
+        f"{_LOOKUP} new_fd:i32 new_path:in new_path_len:len -> i32",
+        "Makes a hard link.",
+        suspends=True,
+        where=Where.NATIVE,
+    ),
     _wasi(
         "path_open",
         f"{_LOOKUP} open_flags:i32 rights:i64 inheriting:i64 fd_flags:i32 opened:out32 -> i32",
         "Opens a file.",
+        suspends=True,
+        where=Where.NATIVE,
     ),
-    _wasi("path_readlink", f"{_PATH} buffer:out buffer_len:len used:out32 -> i32", "Reads a symbolic link."),
-    _wasi("path_remove_directory", f"{_PATH} -> i32", "Removes an empty directory."),
-    _wasi("path_rename", f"{_PATH} new_fd:i32 new_path:in new_path_len:len -> i32", "Renames a file."),
+    _wasi(
+        "path_readlink",
+        f"{_PATH} buffer:out buffer_len:len used:out32 -> i32",
+        "Reads a symbolic link.",
+        suspends=True,
+        where=Where.NATIVE,
+    ),
+    _wasi(
+        "path_remove_directory",
+        f"{_PATH} -> i32",
+        "Removes an empty directory.",
+        suspends=True,
+        where=Where.NATIVE,
+    ),
+    _wasi(
+        "path_rename",
+        f"{_PATH} new_fd:i32 new_path:in new_path_len:len -> i32",
+        "Renames a file.",
+        suspends=True,
+        where=Where.NATIVE,
+    ),
     _wasi(
         "path_symlink",
         "target:in target_len:len fd:i32 path:in path_len:len -> i32",
         "Makes a symbolic link.",
+        suspends=True,
+        where=Where.NATIVE,
     ),
-    _wasi("path_unlink_file", f"{_PATH} -> i32", "Removes a file."),
+    _wasi("path_unlink_file", f"{_PATH} -> i32", "Removes a file.", suspends=True, where=Where.NATIVE),
     _wasi(
         "poll_oneoff",
         "subscriptions:in events:out subscriptions_len:len events_len:out32 -> i32",

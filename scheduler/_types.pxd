@@ -194,6 +194,7 @@ cdef cppclass Config:
     vector[pair[string, string]] preopens      # guest name, host path
     vector[string] arguments
     vector[pair[string, string]] variables
+    int found_preopens         # the directories were looked for, and are there
     int64_t bytes              # of the texts in these lists
 
 # A module's code, linked for processes with a compute limit, or that may not call everything.
@@ -251,7 +252,10 @@ cdef struct NestedCall:
     wasmtime_call_future_t* future
     wasmtime_func_t function
     int has_function
-    wasmtime_val_t args[4]
+    wasmtime_val_t args[REQUEST_ARGS_MAX]
+    size_t arg_count
+    const char* export
+    wasmtime_linker_t* linker
     wasmtime_val_t result[1]
     wasm_trap_t* trap
     wasmtime_error_t* error
@@ -352,6 +356,10 @@ cdef struct Process:
     int64_t memory_bytes       # last seen, for people; relaxed
     int64_t host_bytes         # kept for the guest in configs, timers and errors
     int64_t wasi_start_ns      # when its WASI clock began to count
+    int has_files              # its directories are open
+    int stdin_replaced         # descriptor 0 is a file of its own, or closed
+    int has_relay
+    wasmtime_instance_t relay
 
 cdef struct Queue:
     Process* first
@@ -375,6 +383,11 @@ cdef struct Worker:
     pthread_cond_t wake
     int parked
     int waking
+
+# What passes WASI calls on in stores of one engine; Python's.
+cdef struct Relay:
+    wasmtime_linker_t* linker
+    wasmtime_module_t* module
 
 cdef struct Shard:
     pthread_mutex_t lock
@@ -454,6 +467,7 @@ cdef struct Runtime:
     int64_t heap_capacity
     int64_t epoch
     wasm_engine_t* engines[ENGINES_MAX]
+    Relay relays[ENGINES_MAX]  # of the same index
     int engine_count
     # to Python
     pthread_mutex_t event_lock

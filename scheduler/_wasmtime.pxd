@@ -126,6 +126,13 @@ cdef extern from * nogil:
     wasmtime_error_t *wasmtime_linker_instantiate_pre(
         const wasmtime_linker_t *, const wasmtime_module_t *, wasmtime_instance_pre_t **);
     void wasmtime_instance_pre_delete(wasmtime_instance_pre_t *);
+    wasmtime_linker_t *wasmtime_linker_clone(const wasmtime_linker_t *);
+    wasmtime_error_t *wasmtime_linker_define(
+        wasmtime_linker_t *, wasmtime_context_t *, const char *, size_t, const char *, size_t,
+        const wasmtime_extern_t *);
+    wasmtime_call_future_t *wasmtime_linker_instantiate_async(
+        const wasmtime_linker_t *, wasmtime_context_t *, const wasmtime_module_t *, wasmtime_instance_t *,
+        wasm_trap_t **, wasmtime_error_t **);
     wasmtime_call_future_t *wasmtime_instance_pre_instantiate_async(
         const wasmtime_instance_pre_t *, wasmtime_context_t *, wasmtime_instance_t *,
         wasm_trap_t **, wasmtime_error_t **);
@@ -300,6 +307,13 @@ cdef extern from * nogil:
     wasmtime_error_t* wasmtime_linker_instantiate_pre(
         const wasmtime_linker_t*, const wasmtime_module_t*, wasmtime_instance_pre_t**)
     void wasmtime_instance_pre_delete(wasmtime_instance_pre_t*)
+    wasmtime_linker_t* wasmtime_linker_clone(const wasmtime_linker_t*)
+    wasmtime_error_t* wasmtime_linker_define(
+        wasmtime_linker_t*, wasmtime_context_t*, const char*, size_t, const char*, size_t,
+        const wasmtime_extern_t*)
+    wasmtime_call_future_t* wasmtime_linker_instantiate_async(
+        const wasmtime_linker_t*, wasmtime_context_t*, const wasmtime_module_t*, wasmtime_instance_t*,
+        wasm_trap_t**, wasmtime_error_t**)
     wasmtime_call_future_t* wasmtime_instance_pre_instantiate_async(
         const wasmtime_instance_pre_t*, wasmtime_context_t*, wasmtime_instance_t*,
         wasm_trap_t**, wasmtime_error_t**)

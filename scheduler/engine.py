@@ -64,11 +64,22 @@ class Engine:
         self.engine: Final = engine
         self._table = table
         self._linkers: OrderedDict[frozenset[int], Linker] = OrderedDict()
+        self._relay: tuple[wasmtime.Module, Linker] | None = None
 
     @property
     def address(self) -> int:
         """Of the wasm_engine_t."""
         return address_of(self.engine.ptr())
+
+    @property
+    def has_relay(self) -> bool:
+        """Whether WASI calls can be passed on in stores of this engine; see `relay`."""
+        return self._relay is not None
+
+    def set_relay(self, core: Core, compiled: wasmtime.Module) -> None:
+        """Have them passed on by this code."""
+        self._relay = (compiled, Linker(self.address, self._table, [], NOTHING))
+        core.set_relay(self.address, address_of(compiled.ptr()), self._relay[1])
 
     def link(self, compiled: wasmtime.Module, earlier: frozenset[int], refused: bytes | None = None) -> int:
         """Address of compiled code linked with host calls (a wasmtime_instance_pre_t, which the caller owns).

@@ -28,6 +28,7 @@ from luna.scheduler._handles import NativeModule
 from luna.scheduler.code_cache import CodeCache
 from luna.scheduler.engine import Engine, Engines, mode_for
 from luna.scheduler.interfaces import Import, Meaning, meaning_of
+from luna.scheduler.relay import RELAYED_ROWS, relay_source
 
 __all__ = ["FunctionType", "Module", "Modules", "data_segment_bytes", "module_id"]
 
@@ -139,7 +140,9 @@ class Modules:
             compiled = await trio.to_thread.run_sync(
                 self._compile, engine, source, sha256, name, limiter=self._limiter
             )
-            module = self._link(engine, compiled, source, sha256, name)
+            meaning = _meaning_of(compiled, name)
+            await self._provide_relay(engine, meaning)
+            module = self._link(engine, compiled, source, sha256, name, meaning)
             self._keep(module)
             return module
         finally:
@@ -164,9 +167,21 @@ class Modules:
                         module.name,
                         limiter=self._limiter,
                     )
+        await self._provide_relay(engine, module.meaning)
         if not module.native.has_code(counts_fuel, refused):
             linked = engine.link(module.compiled[counts_fuel], module.meaning.earlier, refused)
             module.native.add_code(counts_fuel, refused, linked)
+
+    async def _provide_relay(self, engine: Engine, meaning: Meaning) -> None:
+        if engine.has_relay or not meaning.rows & RELAYED_ROWS:
+            return
+        source = bytes(wasmtime.wat2wasm(relay_source()))
+        sha256 = hashlib.sha256(source).digest()
+        compiled = await trio.to_thread.run_sync(
+            self._compile, engine, source, sha256, "relay", limiter=self._limiter
+        )
+        if not engine.has_relay:
+            engine.set_relay(self._core, compiled)
 
     def _keep(self, module: Module) -> None:
         self._kept[module.sha256] = module
@@ -179,9 +194,14 @@ class Modules:
                 self._by_id.pop(module_id(sha256), None)
 
     def _link(
-        self, engine: Engine, compiled: wasmtime.Module, source: bytes, sha256: bytes, name: str
+        self,
+        engine: Engine,
+        compiled: wasmtime.Module,
+        source: bytes,
+        sha256: bytes,
+        name: str,
+        meaning: Meaning,
     ) -> Module:
-        meaning = _meaning_of(compiled, name)
         uses_wasi = any(
             hostcalls.ALL_CALLS[row].namespace == hostcalls.WASI_NAMESPACE for row in meaning.rows
         )

@@ -39,6 +39,7 @@ from luna.scheduler.resources import Resources
 from luna.scheduler.services.dns import DnsHandlers, Resolver
 from luna.scheduler.services.metrics import MetricsHandlers
 from luna.scheduler.services.sqlite import SqliteHandlers
+from luna.scheduler.services.standard_input import StandardInput
 from luna.scheduler.services.tcp import TcpHandlers
 from luna.scheduler.services.udp import UdpHandlers
 
@@ -66,6 +67,7 @@ class Runtime:
         self.peers: Final = PeerGateway(self._core)
         Registry(self).install(self.set_handler)
         BuiltinHandlers(self._modules).install(self.set_handler)
+        StandardInput().install(self.set_handler)
         resolver = Resolver()
         DnsHandlers(resolver).install(self.set_handler)
         TcpHandlers().install(self.set_handler)

@@ -11,6 +11,7 @@ import wasmtime
 
 from luna.scheduler import hostcalls
 from luna.scheduler.hostcalls import (
+    ALL_CALLS,
     HOST_CALLS,
     WASI_NAMESPACE,
     HostCall,
@@ -19,6 +20,7 @@ from luna.scheduler.hostcalls import (
     namespaces,
     table_rows,
 )
+from luna.scheduler.relay import RELAYED_ROWS
 
 # How many functions Lunatic 0.13.2 registers in each namespace.
 COUNTS = {
@@ -114,10 +116,21 @@ def test_requests_can_suspend() -> None:
     assert [row.full_name for row in HOST_CALLS if row.where is Where.REQUEST and not row.suspends] == []
 
 
-def test_wasi_is_wasmtimes_but_for_calls_that_wait_and_the_one_that_ends_a_process() -> None:
+def test_wasi_is_wasmtimes_but_for_calls_that_wait_or_need_directories_clocks_and_the_exit() -> None:
     ours = {row.name for row in WASI_ROWS if row.where is not Where.WASI}
-    assert ours == {"poll_oneoff", "proc_exit", "sched_yield"}
-    assert {row.name for row in WASI_ROWS if row.suspends} == ours - {"proc_exit"}
+    relayed = {ALL_CALLS[index].name for index in RELAYED_ROWS}
+    assert ours == {"clock_time_get", "poll_oneoff", "proc_exit", "sched_yield"} | relayed
+    assert {name for name in relayed if not name.startswith("path_")} == {
+        "fd_close",
+        "fd_filestat_get",
+        "fd_prestat_dir_name",
+        "fd_prestat_get",
+        "fd_read",
+        "fd_readdir",
+        "fd_renumber",
+    }
+    assert {row.name for row in WASI_ROWS if row.name.startswith("path_")} <= relayed
+    assert {row.name for row in WASI_ROWS if row.suspends} == relayed | {"poll_oneoff", "sched_yield"}
     assert [
         row.full_name for row in HOST_CALLS if row.where is Where.WASI and row.namespace != WASI_NAMESPACE
     ] == []
