@@ -194,7 +194,7 @@ cdef class Core:
         """Stop the threads and destroy every process. Nobody is notified. Idempotent.
 
         Running guests take a time slice at most. False when a thread was still in
-        a blocking system call after STOP_PATIENCE_NS (a guest reading a terminal):
+        a blocking system call after STOP_PATIENCE_NS (a guest reading a named pipe):
         then everything is left as it is, for the end of the OS process. Afterwards
         the core knows no process and no peer.
         """

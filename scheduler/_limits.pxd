@@ -89,7 +89,7 @@ cdef enum:
     POLL_SUBSCRIPTIONS_MAX = 1024
 
     # nanoseconds the end of a scheduler thread is waited for; one in a blocking
-    # system call, as a guest that reads a terminal, would be waited for without end
+    # system call, as a guest that reads a named pipe, would be waited for without end
     STOP_PATIENCE_NS = 2_000_000_000
     # nanoseconds between epochs: the time slice of a process. Erlang's slices
     # are of this size; shorter ones cost yields, longer ones latency.

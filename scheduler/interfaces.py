@@ -14,7 +14,14 @@ from types import MappingProxyType
 from typing import Final, final
 
 from luna.scheduler._hostcall import TODAY
-from luna.scheduler.hostcalls import ALL_CALLS, EARLIER_CALLS, HOST_CALLS, HostCall, namespaces
+from luna.scheduler.hostcalls import (
+    ALL_CALLS,
+    EARLIER_CALLS,
+    HOST_CALLS,
+    WASI_NAMESPACE,
+    HostCall,
+    namespaces,
+)
 
 __all__ = ["Import", "Meaning", "meaning_of"]
 
@@ -57,6 +64,11 @@ class Meaning:
             for row in EARLIER_CALLS
             if row.index in self.rows and (row.namespace, row.name) in today
         )
+
+    @property
+    def uses_wasi(self) -> bool:
+        """Whether the module imports anything of WASI."""
+        return any(ALL_CALLS[row].namespace == WASI_NAMESPACE for row in self.rows)
 
     @property
     def interface(self) -> str:

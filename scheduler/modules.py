@@ -22,13 +22,12 @@ from wasmtime import _ffi as wasmtime_ffi
 
 from luna.proto.errors import InvalidError
 from luna.proto.limits import MAX_MODULE_BYTES
-from luna.scheduler import hostcalls
 from luna.scheduler._core import Core
 from luna.scheduler._handles import NativeModule
 from luna.scheduler.code_cache import CodeCache
 from luna.scheduler.engine import Engine, Engines, mode_for
 from luna.scheduler.interfaces import Import, Meaning, meaning_of
-from luna.scheduler.relay import RELAYED_ROWS, relay_source
+from luna.scheduler.relay import relay_source, start_wasi
 
 __all__ = ["FunctionType", "Module", "Modules", "data_segment_bytes", "module_id"]
 
@@ -141,7 +140,8 @@ class Modules:
                 self._compile, engine, source, sha256, name, limiter=self._limiter
             )
             meaning = _meaning_of(compiled, name)
-            await self._provide_relay(engine, meaning)
+            if meaning.uses_wasi:
+                await self._provide_relay(engine)
             module = self._link(engine, compiled, source, sha256, name, meaning)
             self._keep(module)
             return module
@@ -167,19 +167,25 @@ class Modules:
                         module.name,
                         limiter=self._limiter,
                     )
-        await self._provide_relay(engine, module.meaning)
+        if module.meaning.uses_wasi:
+            await self._provide_relay(engine)
         if not module.native.has_code(counts_fuel, refused):
             linked = engine.link(module.compiled[counts_fuel], module.meaning.earlier, refused)
             module.native.add_code(counts_fuel, refused, linked)
 
-    async def _provide_relay(self, engine: Engine, meaning: Meaning) -> None:
-        if engine.has_relay or not meaning.rows & RELAYED_ROWS:
+    async def _provide_relay(self, engine: Engine) -> None:
+        """What guests of this engine need of WASI besides their own code."""
+        if engine.has_relay:
             return
-        source = bytes(wasmtime.wat2wasm(relay_source()))
-        sha256 = hashlib.sha256(source).digest()
-        compiled = await trio.to_thread.run_sync(
-            self._compile, engine, source, sha256, "relay", limiter=self._limiter
-        )
+
+        def make() -> wasmtime.Module:
+            source, sha256 = _binary_and_hash(relay_source().encode(), "relay")
+            compiled = self._compile(engine, source, sha256, "relay")
+            if not engine.mode.fuel:  # no module has code that counts fuel before it has other code
+                start_wasi(engine.engine, compiled)
+            return compiled
+
+        compiled = await trio.to_thread.run_sync(make, limiter=self._limiter)
         if not engine.has_relay:
             engine.set_relay(self._core, compiled)
 
@@ -202,16 +208,13 @@ class Modules:
         name: str,
         meaning: Meaning,
     ) -> Module:
-        uses_wasi = any(
-            hostcalls.ALL_CALLS[row].namespace == hostcalls.WASI_NAMESPACE for row in meaning.rows
-        )
         fuel_engine = self._engines.get(mode_for(data_segment_bytes(source), fuel=True))
         try:
             linked = engine.link(compiled, meaning.earlier)
         except ValueError as error:
             raise InvalidError(f"{name} cannot be linked: {error}") from None
         native = self._core.module(
-            sha256, module_id(sha256), uses_wasi, engine.address, fuel_engine.address, linked
+            sha256, module_id(sha256), meaning.uses_wasi, engine.address, fuel_engine.address, linked
         )
         exports = MappingProxyType(_exports(compiled))
         return Module(sha256, name, source, exports, native, meaning, {False: compiled})

@@ -102,12 +102,13 @@ LUNA_IMPORT("lunatic::message", "take_udp_socket")
 int64_t lunatic_message_take_udp_socket(int64_t index);
 
 /* Sends the scratch, which is empty afterwards; always 0. A dead target is silent. Traps: no
- * scratch. */
+ * scratch; for another node, a scratch that is not plain data of at most 48 MiB. */
 LUNA_IMPORT("lunatic::message", "send")
 int32_t lunatic_message_send(int64_t process);
 
 /* Sends the scratch and waits for a later message with wait_tag, not looking at queued ones: 0
- * it is the scratch now, 9027 timeout (-1 waits for ever). Traps: no scratch. */
+ * it is the scratch now, 9027 timeout (-1 waits for ever). Traps: no scratch; for another node,
+ * a scratch that is not plain data of at most 48 MiB. */
 LUNA_IMPORT("lunatic::message", "send_receive_skip_search")
 int32_t lunatic_message_send_receive_skip_search(int64_t process, int64_t wait_tag,
     int64_t timeout_ms);
@@ -136,7 +137,7 @@ void lunatic_error_drop(int64_t error);
 /* ---- lunatic::timer ---- */
 
 /* Sends the scratch after a delay; returns a timer id. The timer outlives its process. Traps: no
- * scratch. */
+ * scratch; for another node, a scratch that is not plain data of at most 48 MiB. */
 LUNA_IMPORT("lunatic::timer", "send_after")
 int64_t lunatic_timer_send_after(int64_t process, int64_t delay_ms);
 
@@ -327,8 +328,8 @@ int32_t lunatic_version_patch(void);
 
 /* ---- lunatic::networking ---- */
 
-/* Resolves host:port: 0 address iterator id written, 1 error id written, 9027 timeout. Traps:
- * out of bounds; not UTF-8. */
+/* Resolves host:port: 0 address iterator id written, 1 error id written, 9027 timeout and 0
+ * written. Traps: out of bounds; not UTF-8. */
 LUNA_IMPORT("lunatic::networking", "resolve")
 int32_t lunatic_networking_resolve(const void *name, uint32_t name_len, int64_t timeout_ms,
     int64_t *id);
@@ -337,7 +338,8 @@ int32_t lunatic_networking_resolve(const void *name, uint32_t name_len, int64_t 
 LUNA_IMPORT("lunatic::networking", "drop_dns_iterator")
 void lunatic_networking_drop_dns_iterator(int64_t iterator);
 
-/* 0 the next address is written, 1 there is none. Traps: unknown iterator; out of bounds. */
+/* 0 the next address is written, flow info and scope id for IPv6 only; 1 there is none. Traps:
+ * unknown iterator; out of bounds. */
 LUNA_IMPORT("lunatic::networking", "resolve_next")
 int32_t lunatic_networking_resolve_next(int64_t iterator, uint32_t *address_type, void *address,
     uint16_t *port, uint32_t *flow_info, uint32_t *scope_id);
@@ -357,8 +359,8 @@ void lunatic_networking_drop_tcp_listener(int64_t listener);
 LUNA_IMPORT("lunatic::networking", "tcp_local_addr")
 int32_t lunatic_networking_tcp_local_addr(int64_t listener, int64_t *id);
 
-/* Waits for a connection: 0 stream id and peer address iterator written, 1 error id written.
- * Traps: unknown listener; out of bounds. */
+/* Waits for a connection: 0 stream id and peer address iterator written, 1 error id and 0
+ * written. Traps: unknown listener; out of bounds. */
 LUNA_IMPORT("lunatic::networking", "tcp_accept")
 int32_t lunatic_networking_tcp_accept(int64_t listener, int64_t *id, int64_t *peer);
 
@@ -421,7 +423,7 @@ int64_t lunatic_networking_get_write_timeout(int64_t stream);
 LUNA_IMPORT("lunatic::networking", "get_peek_timeout")
 int64_t lunatic_networking_get_peek_timeout(int64_t stream);
 
-/* 0 flushed, 1 error id written. Traps: unknown stream; out of bounds. */
+/* 0 flushed and 0 written, 1 error id written. Traps: unknown stream; out of bounds. */
 LUNA_IMPORT("lunatic::networking", "tcp_flush")
 int32_t lunatic_networking_tcp_flush(int64_t stream, int64_t *error);
 
@@ -511,20 +513,20 @@ int32_t lunatic_networking_udp_peer_addr(int64_t socket, int64_t *id);
 LUNA_IMPORT("lunatic::networking", "drop_udp_socket")
 void lunatic_networking_drop_udp_socket(int64_t socket);
 
-/* Waits for a datagram: 0 byte count written, 1 error id written. Traps: unknown socket; out of
- * bounds. */
+/* Waits for a datagram, cut off to data_len: 0 byte count written, 1 error id written. Traps:
+ * unknown socket; out of bounds. */
 LUNA_IMPORT("lunatic::networking", "udp_receive")
 int32_t lunatic_networking_udp_receive(int64_t socket, void *data, uint32_t data_len,
     int64_t *read);
 
-/* Waits for a datagram: 0 byte count and sender address iterator written, 1 error id written.
- * Traps: unknown socket; out of bounds. */
+/* Waits for a datagram, cut off to data_len: 0 byte count and sender address iterator written, 1
+ * error id written. Traps: unknown socket; out of bounds. */
 LUNA_IMPORT("lunatic::networking", "udp_receive_from")
 int32_t lunatic_networking_udp_receive_from(int64_t socket, void *data, uint32_t data_len,
     int64_t *read, int64_t *sender);
 
-/* Fixes the peer: 0 connected, 1 error id written, 9027 timeout. Traps: unknown socket; address
- * type is not 4 or 6; out of bounds. */
+/* Fixes the peer: 0 connected and 0 written, 1 error id written; it never takes time. Traps:
+ * unknown socket; address type is not 4 or 6; out of bounds. */
 LUNA_IMPORT("lunatic::networking", "udp_connect")
 int32_t lunatic_networking_udp_connect(int64_t socket, int32_t address_type, const void *address,
     int32_t port, int32_t flow_info, int32_t scope_id, int64_t timeout_ms, int64_t *error);
@@ -568,7 +570,8 @@ int32_t lunatic_networking_udp_send(int64_t socket, const void *data, uint32_t d
 LUNA_IMPORT("lunatic::distributed", "nodes_count")
 int32_t lunatic_distributed_nodes_count(void);
 
-/* Writes up to nodes_len 64-bit node ids; returns how many. Traps: out of bounds. */
+/* Writes up to nodes_len 64-bit node ids, this one's included; returns how many. Traps: out of
+ * bounds. */
 LUNA_IMPORT("lunatic::distributed", "get_nodes")
 int32_t lunatic_distributed_get_nodes(void *nodes, uint32_t nodes_len);
 
@@ -576,32 +579,34 @@ int32_t lunatic_distributed_get_nodes(void *nodes, uint32_t nodes_len);
 LUNA_IMPORT("lunatic::distributed", "node_id")
 int64_t lunatic_distributed_node_id(void);
 
-/* The id of the caller's module, the same on every node. */
+/* The id of the caller's module, the same on every node; 0 without a cluster. */
 LUNA_IMPORT("lunatic::distributed", "module_id")
 int64_t lunatic_distributed_module_id(void);
 
-/* Spawns a process on a node: 0 process id written, 1 node unreachable, 2 module unknown (error
- * id written), 9027 timeout. Config -1 is the caller's own; module is a module_id; params are
- * 17-byte records. Traps: spawning not permitted; no cluster; unknown config; malformed params;
- * out of bounds; not UTF-8. */
+/* Spawns a process on a node: 0 process id written; 1 node unknown, gone or unwilling, 2 module
+ * unknown, 9027 no answer in time, with an error id written. Config -1 is the caller's own;
+ * module is a module_id; params are 17-byte records, a trailing part of one is ignored. Traps:
+ * spawning not permitted; no cluster; unknown config; malformed params; out of bounds; not
+ * UTF-8. */
 LUNA_IMPORT("lunatic::distributed", "spawn")
 int32_t lunatic_distributed_spawn(int64_t node, int64_t config, int64_t module, const void *entry,
     uint32_t entry_len, const void *params, uint32_t params_len, int64_t *id);
 
 /* Sends the scratch, which is empty afterwards; always 0. A dead node or process is silent.
- * Traps: no scratch; scratch is not a data message; scratch holds a socket. */
+ * Traps: no scratch; for another node, a scratch that is not plain data of at most 48 MiB. */
 LUNA_IMPORT("lunatic::distributed", "send")
 int32_t lunatic_distributed_send(int64_t node, int64_t process);
 
 /* Sends the scratch and waits for a later message with wait_tag, not looking at queued ones: 0
- * it is the scratch now, 9027 timeout (-1 waits for ever). Traps: no scratch; scratch is not a
- * data message; scratch holds a socket. */
+ * it is the scratch now, 9027 timeout (-1 waits for ever). Traps: no scratch; for another node,
+ * a scratch that is not plain data of at most 48 MiB. */
 LUNA_IMPORT("lunatic::distributed", "send_receive_skip_search")
 int32_t lunatic_distributed_send_receive_skip_search(int64_t node, int64_t process,
     int64_t wait_tag, int64_t timeout_ms);
 
-/* Finds nodes by labels (k=v&k2=v2): 0 query id and node count written, 1 error id written.
- * Traps: no cluster; out of bounds; not UTF-8. */
+/* Finds the live nodes with all these labels (k=v&k2=v2, escaped as in a URL; none: all nodes):
+ * 0 query id and node count written, 1 error id written. Traps: no cluster; out of bounds; not
+ * UTF-8; query too long. */
 LUNA_IMPORT("lunatic::distributed", "exec_lookup_nodes")
 int32_t lunatic_distributed_exec_lookup_nodes(const void *query, uint32_t query_len, int64_t *id,
     uint32_t *nodes_len, int64_t *error);
