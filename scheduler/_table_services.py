@@ -252,14 +252,51 @@ _SQLITE = (
 )
 
 _NAME = "out of bounds; not UTF-8"
+_KEPT = "Every runtime keeps them; Lunatic only with --prometheus. At most 4096, others are left out."
 
 _METRICS = (
-    _metrics("counter", "name:in name_len:len value:i64", "Sets a counter.", traps=_NAME),
-    _metrics("increment_counter", "name:in name_len:len", "Adds one to a counter.", traps=_NAME),
-    _metrics("gauge", "name:in name_len:len value:f64", "Sets a gauge.", traps=_NAME),
-    _metrics("increment_gauge", "name:in name_len:len value:f64", "Adds to a gauge.", traps=_NAME),
-    _metrics("decrement_gauge", "name:in name_len:len value:f64", "Subtracts from a gauge.", traps=_NAME),
-    _metrics("histogram", "name:in name_len:len value:f64", "Records a value.", traps=_NAME),
+    _metrics(
+        "counter",
+        "name:in name_len:len value:i64",
+        "Sets a counter.",
+        traps=_NAME,
+        departs=_KEPT,
+    ),
+    _metrics(
+        "increment_counter",
+        "name:in name_len:len",
+        "Adds one to a counter.",
+        traps=_NAME,
+        departs=_KEPT,
+    ),
+    _metrics(
+        "gauge",
+        "name:in name_len:len value:f64",
+        "Sets a gauge.",
+        traps=_NAME,
+        departs=_KEPT,
+    ),
+    _metrics(
+        "increment_gauge",
+        "name:in name_len:len value:f64",
+        "Adds to a gauge.",
+        traps=_NAME,
+        departs=_KEPT,
+    ),
+    _metrics(
+        "decrement_gauge",
+        "name:in name_len:len value:f64",
+        "Subtracts from a gauge.",
+        traps=_NAME,
+        departs=_KEPT,
+    ),
+    _metrics(
+        "histogram",
+        "name:in name_len:len value:f64",
+        "Records a value.",
+        traps=_NAME,
+        departs=f"{_KEPT} What is no number is left out, too.",
+    ),
 )
 
 ROWS: Final[tuple[HostCall, ...]] = (*_DISTRIBUTED, *_SQLITE, *_METRICS)
