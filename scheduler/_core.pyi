@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Final, final
 
 from luna.scheduler._handles import NativeModule, NativeOutput, NativeRequest
-from luna.scheduler._linker import Linker
+from luna.scheduler._linker import HostTable, Linker
 from luna.scheduler.config import ProcessConfig
 
 COUNTER_NAMES: Final[tuple[str, ...]]
@@ -15,6 +15,8 @@ SPAWNED: Final = 2
 EXITED: Final = 3
 OUTPUT: Final = 4
 CODE: Final = 5
+RELEASED: Final = 6
+DROPPED: Final = 7
 
 ProcessValues = tuple[int, int, bytes, str, str, int, int, int]
 
@@ -30,6 +32,8 @@ class Core:
     @property
     def outgoing_fd(self) -> int: ...
     def add_engine(self, engine: int) -> None: ...
+    def set_relay(self, engine: int, relay: int, wasi: Linker) -> None: ...
+    def set_host_table(self, table: HostTable) -> None: ...
     def start(self) -> None: ...
     def stop(self) -> bool: ...
     def module(
@@ -40,7 +44,6 @@ class Core:
         engine: int,
         fuel_engine: int,
         code: int,
-        linker: Linker,
     ) -> NativeModule: ...
     def spawn(
         self,
