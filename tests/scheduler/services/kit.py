@@ -8,6 +8,7 @@ import re
 import socket
 from typing import Any, Final
 
+import pytest
 import trio
 from tests.scheduler.lab import PATIENCE_S, Lab, wait_for
 
@@ -98,6 +99,17 @@ def os_error(code: int) -> str:
     """How guests read an error of the system."""
     return f"{os.strerror(code)} (os error {code})"
 
+
+def _ipv6() -> bool:
+    try:
+        with socket.socket(socket.AF_INET6) as sock:
+            sock.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
+
+
+needs_ipv6 = pytest.mark.skipif(not _ipv6(), reason="this machine has no IPv6 loopback")
 
 REFUSED: Final = os_error(errno.ECONNREFUSED)
 

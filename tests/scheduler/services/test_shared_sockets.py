@@ -8,6 +8,7 @@ import resource
 import socket
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ from luna.scheduler import ExitKind
 from luna.scheduler.resources import ResourceKind
 from luna.scheduler.services.sockets import RESERVED_DESCRIPTORS
 
-from .kit import START, dial, net, os_error, output_of, port_of, receive_exactly, shared_by, tcp_partner
+from .kit import START, dial, net, os_error, port_of, receive_exactly, shared_by, tcp_partner
 
 # Takes the stream out of its first message, reads 4 bytes and reports them.
 READER = """
@@ -390,12 +391,12 @@ async def test_a_runtime_that_stops_closes_what_its_guests_have(lab: Lab) -> Non
 
 @pytest.fixture
 def few_descriptors() -> Iterator[int]:
-    """Hardly any descriptors for guests; how many the limit leaves to others."""
+    """Few descriptors for guests; how many must be left to the node."""
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
     used = max(int(path.name) for path in Path("/proc/self/fd").iterdir())
     limit = used + RESERVED_DESCRIPTORS + 16
     resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limits[1]))
-    yield limit
+    yield min(RESERVED_DESCRIPTORS, limit // 4)
     resource.setrlimit(resource.RLIMIT_NOFILE, limits)
 
 
@@ -406,21 +407,23 @@ EXHAUSTED = os_error(errno.EMFILE) + ": this node has no descriptors left for it
 async def test_guests_cannot_take_the_nodes_last_descriptors(
     lab: Lab, few_descriptors: int, kind: str
 ) -> None:
-    output = await output_of(
-        lab,
-        net(f"""{START} (local $had i32)
+    pid = await lab.spawn(
+        net(f"""{START}
         (call $loopback)
-        (loop $again
-          (local.set $had (i32.add (local.get $had) 1:i32))
-          (br_if $again (i32.eqz (networking.{kind} 4:i32 1000:i32 0:i32 0:i32 0:i32 500:i32))))
-        (report (i64.extend_i32_u (local.get $had)))
+        (loop $again (br_if $again (i32.eqz (networking.{kind} 4:i32 1000:i32 0:i32 0:i32 0:i32 500:i32))))
         (call $show 500:i32)
+        (gate)
         ;; what is dropped may be had again
         (networking.drop_{"tcp_listener" if kind == "tcp_bind" else "udp_socket"} 0:i64)
-        (is32 (networking.{kind} 4:i32 1000:i32 0:i32 0:i32 0:i32 500:i32) 0:i32))"""),
+        (is32 (networking.{kind} 4:i32 1000:i32 0:i32 0:i32 0:i32 500:i32) 0:i32))""")
     )
-    assert output.startswith(EXHAUSTED)
-    assert 1 < lab.reports[0] <= few_descriptors
+    await wait_for(lambda: lab.at_gate == 1)
+    with ExitStack() as stack:
+        for _ in range(few_descriptors):
+            stack.enter_context(socket.socket())
+    lab.gate.set()
+    assert (await lab.output(pid)).decode().startswith(EXHAUSTED)
+    assert (await lab.wait_exit(pid)).reason == "returned"
 
 
 async def test_accepting_and_connecting_without_descriptors_are_errors(

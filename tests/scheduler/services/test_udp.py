@@ -11,7 +11,7 @@ from tests.scheduler.lab import Lab, wait_for
 
 from luna.scheduler.services.udp import MAX_DATAGRAM_BYTES, UdpSocket
 
-from .kit import REFUSED, START, net, os_error, output_of, port_of
+from .kit import REFUSED, START, needs_ipv6, net, os_error, output_of, port_of
 
 RECEIVE = """
     (func $receive_udp (param $socket i64) (param $size i32) (result i64)
@@ -229,6 +229,7 @@ async def test_an_ipv4_socket_takes_no_ipv6_address(lab: Lab) -> None:
     assert output == 2 * os_error(errno.EAFNOSUPPORT)
 
 
+@needs_ipv6
 async def test_an_ipv6_socket_speaks_ipv4_as_well(lab: Lab) -> None:
     await lab.passes(
         net(f"""{RECEIVE} {SEND} {START}
