@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass
+from itertools import islice
 from typing import final
 
 import trio
@@ -49,9 +50,11 @@ class Lives:
         self._followers: dict[int, NativeOutput] = {}
         self._ended: OrderedDict[int, _Ended] = OrderedDict()
         self._readers: dict[int, set[trio.Event]] = {}
+        self._spawning: set[int] = set()  # pids nobody could ask for yet
 
     def add(self, spawn: Spawn, birth: Birth) -> None:
         """A process was started: watch it, and keep its follower for who will read it."""
+        self._spawning.add(birth.pid)
         if spawn.watch:
             self._watched[birth.pid] = _Watched(birth.output, trio.Event())
         if spawn.follow:
@@ -59,18 +62,24 @@ class Lives:
 
     def disown(self, pid: int) -> None:
         """Nobody will ever ask for this process: its spawn failed."""
+        self._spawning.discard(pid)
         self._watched.pop(pid, None)
         self._followers.pop(pid, None)
 
+    def spawned(self, pid: int) -> None:
+        """Its spawn returns: who asked for it can now ask about it."""
+        self._spawning.discard(pid)
+
     def ended(self, pid: int, status: ExitStatus, output: NativeOutput) -> None:
-        """A process has ended; of those kept the oldest are forgotten."""
+        """A process has ended; of those kept the oldest are forgotten, unless their spawn is not over."""
         self._ended[pid] = _Ended(output, status)
         watched = self._watched.pop(pid, None)
         if watched is not None:
             watched.status = status
             watched.done.set()
-        while len(self._ended) > DEAD_LOGS_KEPT:
-            forgotten, _ = self._ended.popitem(last=False)
+        surplus = islice(self._ended, max(0, len(self._ended) - DEAD_LOGS_KEPT))
+        for forgotten in [old for old in surplus if old not in self._spawning]:
+            del self._ended[forgotten]
             self._followers.pop(forgotten, None)
 
     def printed(self, pid: int) -> None:

@@ -194,6 +194,7 @@ class Runtime:
         if problem is not None:
             self._lives.disown(birth.pid)
             raise problem
+        self._lives.spawned(birth.pid)
         return birth.pid
 
     async def wait_exit(self, pid: int) -> ExitStatus:

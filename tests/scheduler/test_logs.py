@@ -7,7 +7,9 @@ import trio
 
 from luna.proto.errors import NotFoundError, WouldBlockError
 from luna.proto.limits import DEAD_LOGS_KEPT, LOG_BUFFER_BYTES
-from luna.scheduler import ProcessConfig
+from luna.scheduler import ExitKind, ExitStatus, ProcessConfig
+from luna.scheduler.births import Birth, Spawn
+from luna.scheduler.lives import Lives
 
 from .lab import Lab, wait_for
 
@@ -146,6 +148,25 @@ async def test_the_output_of_the_last_dead_processes_is_kept(lab: Lab) -> None:
         with pytest.raises(NotFoundError):
             lab.runtime.exit_status(forgotten)
     assert await lab.output(pids[10]) == b"text"
+
+
+async def test_a_process_is_not_forgotten_before_its_spawn_has_returned(lab: Lab) -> None:
+    module = await lab.load('(func (export "_start") (call $park))')
+    output = lab.runtime._core.output_of(await lab.spawn(module))
+    assert output is not None
+    lives = Lives(lab.runtime._core)
+    ended = ExitStatus(ExitKind.NORMAL, 0, "")
+    early = 10**6
+    lives.add(Spawn(module, watch=True, follow=True), Birth(1, early, output))
+    for pid in range(early, early + 2 * DEAD_LOGS_KEPT):
+        lives.ended(pid, ended, output)
+    lives.spawned(early)
+    assert await lives.wait_exit(early) == ended
+    lives.reader(early, follow=True)
+    lives.ended(early - 1, ended, output)
+    with pytest.raises(NotFoundError):
+        lives.exit_status(early)
+    assert lives.exit_status(early + DEAD_LOGS_KEPT + 1) == ended
 
 
 async def test_there_are_no_logs_of_what_never_was(lab: Lab) -> None:
