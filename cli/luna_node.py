@@ -97,6 +97,11 @@ def main() -> None:
     metavar="N",
     help="Processes alive at once; what would start one more is refused.  [default: 1100000]",
 )
+@click.option(
+    "--metrics",
+    metavar="HOST:PORT",
+    help="Where to serve metrics to Prometheus, at /metrics, to whoever can connect.  [default: nowhere]",
+)
 @click.option("--log-format", type=click.Choice(FORMATS), default="text", show_default=True)
 @click.option("--log-level", type=click.Choice(LEVELS), default="info", show_default=True)
 def start(
@@ -110,6 +115,7 @@ def start(
     insecure: bool,
     threads: int | None,
     max_processes: int | None,
+    metrics: str | None,
     log_format: str,
     log_level: str,
 ) -> None:
@@ -131,6 +137,7 @@ def start(
             insecure=insecure,
             threads=threads,
             max_processes=max_processes,
+            metrics=metrics,
         )
     except LunaError as error:
         raise click.UsageError(f"{error.message}\n{error.hint}" if error.hint else error.message) from None
@@ -150,6 +157,7 @@ def _options(
     insecure: bool,
     threads: int | None,
     max_processes: int | None,
+    metrics: str | None,
 ) -> NodeOptions:
     from luna.node.config import NodeOptions, parse_address, parse_labels
 
@@ -164,6 +172,7 @@ def _options(
         insecure=insecure,
         threads=threads,
         max_processes=max_processes,
+        metrics=None if metrics is None else parse_address(metrics),
     )
 
 

@@ -42,7 +42,7 @@ class NodeOptions:
     """How to start a node. `None` means: choose (see the fields' defaults in `luna-node start --help`).
 
     `threads` is the number of scheduler threads, `max_processes` that of processes alive at once;
-    `insecure` allows plain text beyond this machine.
+    `insecure` allows plain text beyond this machine; `metrics` is where to serve them, nowhere by default.
     """
 
     name: str | None = None
@@ -55,6 +55,7 @@ class NodeOptions:
     insecure: bool = False
     threads: int | None = None
     max_processes: int | None = None
+    metrics: Address | None = None
 
     def __post_init__(self) -> None:
         """Check what can be checked without the system.

@@ -24,6 +24,8 @@ from luna.node.config import Address, NodeOptions, advertised_host, candidate_po
 from luna.node.control import ControlService, add_services
 from luna.node.joining import Joiner
 from luna.node.library import Library
+from luna.node.metrics import MetricsPage, PeerFigures
+from luna.node.metrics_server import start_metrics_server
 from luna.node.modules import ModuleStore
 from luna.node.node_queries import NodeQueries
 from luna.node.operations import Operations
@@ -104,6 +106,7 @@ async def _run(options: NodeOptions, node: Node, on_ready: Callable[[NodeRecord]
         ):
             own = _describe(options, state, listen, runtime.node_id)
             parts = await _assemble(options, node, state, own, bridge, transport, runtime, nursery)
+            await _serve_metrics(options.metrics, own, parts.peers, runtime, nursery)
             await bridge.run(transport.start, parts.peers, parts.peers.hand_over, parts.add_services)
             record = NodeRecord(own.name, own.id, str(state.socket), own.address, os.getpid(), own.started_ms)
             with announced(state, record):
@@ -177,6 +180,20 @@ async def _assemble(
     operations = Operations(nursery, runtime, library, peers, own.started_ms, node.stop)
     control = ControlService(bridge, operations, transport)
     return _Parts(peers, lambda server: add_services(server, control))
+
+
+async def _serve_metrics(
+    address: Address | None, own: NodeInfo, peers: Peers, runtime: Runtime, nursery: trio.Nursery
+) -> None:
+    def others() -> list[PeerFigures]:
+        return [
+            PeerFigures(member.node.name, member.node.id, peers.is_connected(member.node.id))
+            for member in peers.membership.peers()
+        ]
+
+    if address is not None:
+        page = MetricsPage(runtime, {"node": own.name, "cluster": own.cluster}, others)
+        await start_metrics_server(nursery, address, page.render)
 
 
 async def _join(

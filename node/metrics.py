@@ -1,0 +1,125 @@
+"""The figures of a node and of its guests, as one page in Prometheus's text format.
+
+Owns which figures a node shows and under which names. The guests' own ones are kept by the
+scheduler; who asks for the page is the business of `metrics_server`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import NamedTuple, TypeVar, final
+
+import trio
+from prometheus_client import generate_latest
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from luna.proto.errors import NotFoundError
+from luna.scheduler.runtime import Runtime
+from luna.scheduler.services.metrics import NODE_PREFIX
+
+RENDERERS = 1
+"""pages made at a time: a page of many metrics takes a thread for a moment, and one is enough to scrape."""
+
+_TRAFFIC = (
+    ("bytes_received", "Bytes of frames of signals that came from another node.", "bytes_in"),
+    ("bytes_sent", "Bytes of frames of signals that went to another node.", "bytes_out"),
+    ("signals_received", "Signals that came from another node.", "envelopes_in"),
+    ("signals_sent", "Signals that went to another node.", "envelopes_out"),
+)
+
+
+Family = TypeVar("Family", GaugeMetricFamily, CounterMetricFamily)
+
+
+class PeerFigures(NamedTuple):
+    """Another node, for this page."""
+
+    name: str
+    id: int
+    connected: bool
+
+
+@final
+class MetricsPage(Collector):
+    """Everything there is to see of one node."""
+
+    def __init__(
+        self,
+        runtime: Runtime,
+        labels: Mapping[str, str],
+        peers: Callable[[], Iterable[PeerFigures]] = tuple,
+    ) -> None:
+        """`labels` go on every sample; `peers()` are the live nodes besides this one."""
+        self._runtime = runtime
+        self._labels = dict(labels)
+        self._peers = peers
+        self._figures: list[Metric] = []
+        self._limiter = trio.CapacityLimiter(RENDERERS)
+        runtime.metrics.labels = self._labels
+        runtime.metrics.registry.register(self)
+
+    async def render(self) -> bytes:
+        """The page as it is now."""
+        async with self._limiter:
+            self._figures = list(self._take())
+            return await trio.to_thread.run_sync(generate_latest, self._runtime.metrics.registry)
+
+    def collect(self) -> Iterable[Metric]:
+        """For the registry: what `render` has just taken, since this runs in another thread."""
+        return self._figures
+
+    def _take(self) -> Iterator[Metric]:
+        statistics = self._runtime.statistics()
+        yield self._gauge("processes", "Processes that live now.", statistics.processes)
+        yield self._gauge("scheduler_threads", "Threads that run processes.", statistics.threads)
+        yield self._counter("processes_spawned", "Processes that were started.", statistics.spawned)
+        yield self._counter("processes_exited", "Processes that have ended.", statistics.exited)
+        yield self._counter("messages_sent", "Messages sent by processes.", statistics.messages_sent)
+        yield self._counter(
+            "signals_sent_remote",
+            "Messages and other signals sent to other nodes.",
+            statistics.messages_sent_remote,
+        )
+        yield self._counter("preemptions", "Times a process used up its time slice.", statistics.preempted)
+        yield from self._of_peers()
+
+    def _of_peers(self) -> Iterator[Metric]:
+        peers = list(self._peers())
+        yield self._gauge("peers", "Other live nodes of the cluster.", len(peers))
+        connected = self._family(
+            GaugeMetricFamily, "peer_connected", "Whether there is a session with it.", "peer"
+        )
+        queued = self._family(
+            GaugeMetricFamily, "peer_queued_bytes", "Bytes that wait to be sent to it.", "peer"
+        )
+        traffic = [
+            (self._family(CounterMetricFamily, f"peer_{name}", text, "peer"), field)
+            for name, text, field in _TRAFFIC
+        ]
+        for peer in peers:
+            labels = [*self._labels.values(), peer.name]
+            connected.add_metric(labels, peer.connected)
+            try:
+                statistics = self._runtime.peers.statistics(peer.id)
+            except NotFoundError:
+                continue  # heard of, but no peer yet
+            queued.add_metric(labels, statistics.queued_bytes)
+            for family, field in traffic:
+                family.add_metric(labels, getattr(statistics, field))
+        yield connected
+        yield queued
+        yield from (family for family, _ in traffic)
+
+    def _family(self, kind: type[Family], name: str, text: str, *labels: str) -> Family:
+        return kind(NODE_PREFIX + name, text, labels=[*self._labels, *labels])
+
+    def _gauge(self, name: str, text: str, value: float) -> Metric:
+        family = self._family(GaugeMetricFamily, name, text)
+        family.add_metric(list(self._labels.values()), value)
+        return family
+
+    def _counter(self, name: str, text: str, value: float) -> Metric:
+        family = self._family(CounterMetricFamily, name, text)
+        family.add_metric(list(self._labels.values()), value)
+        return family
