@@ -109,7 +109,7 @@ cdef inline void set_deadline(Process* process, uint64_t milliseconds) noexcept 
     """End the coming wait after that time; all ones: never."""
     if milliseconds == <uint64_t>-1:
         return
-    if milliseconds > <uint64_t>0x7FFFFFFFFFF:  # 278 years: in nanoseconds still an int64_t
-        milliseconds = 0x7FFFFFFFFFF
+    if milliseconds > MILLISECONDS_MAX:
+        milliseconds = MILLISECONDS_MAX
     process.has_timer = 1
     process.timer.deadline_ns = luna_now_ns() + <int64_t>milliseconds * 1_000_000

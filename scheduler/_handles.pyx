@@ -200,6 +200,14 @@ cdef class NativeRequest:
         return self.request.environment
 
     @property
+    def starting(self) -> bool:
+        """Whether the process still runs the start section of its module."""
+        cdef Process* process = self.lock()
+        cdef bint starting = process.phase < PHASE_CALLING
+        self.unlock()
+        return starting
+
+    @property
     def row(self) -> int:
         """Index in the host-call table."""
         return self.request.row

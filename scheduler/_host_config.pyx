@@ -7,6 +7,7 @@ is cut when the child is made.
 from libcpp.string cimport string
 
 from luna.scheduler._code cimport release_module
+from luna.scheduler._directories cimport hand_on
 from luna.scheduler._guest cimport *
 from luna.scheduler._namespaces cimport allow_namespace
 from luna.scheduler._process cimport reserve_host_bytes
@@ -232,23 +233,19 @@ cdef wasm_trap_t* preopen_dir(void* env, wasmtime_caller_t* caller, wasmtime_val
     cdef const char* function = b"lunatic::wasi::config_preopen_dir"
     cdef Process* process = caller_process(caller)
     cdef Config* config
-    cdef Config* own = process.config
     cdef pair[string, string] preopen
-    cdef size_t index
     cdef wasm_trap_t* wrong = read_text(process, caller, args[1].i32, args[2].i32, function, &preopen.first)
     if wrong != NULL:
         return wrong
     config = config_of(process, args[0].i64)
     if config == NULL:
         return unknown_config(function)
-    # A process hands on only what it was given itself, under the name it knows it by.
-    for index in range(own.preopens.size()):
-        if own.preopens[index].first == preopen.first:
-            if not may_hold(process, config, config.preopens.size(), own.preopens[index].second.size()):
-                return too_much(function)
-            config.preopens.push_back(own.preopens[index])
-            return NULL
-    return trap(b"lunatic::wasi::config_preopen_dir: this process does not have that directory itself, so it cannot hand it on")
+    if not hand_on(process.config, preopen.first, &preopen.second):
+        return trap(b"lunatic::wasi::config_preopen_dir: this process does not have that directory itself, so it cannot hand it on")
+    if not may_hold(process, config, config.preopens.size(), preopen.first.size() + preopen.second.size()):
+        return too_much(function)
+    config.preopens.push_back(preopen)
+    return NULL
 
 
 def functions():

@@ -70,8 +70,8 @@ cdef wasm_trap_t* send_after(void* env, wasmtime_caller_t* caller, wasmtime_val_
         forget_fired(process)
         if not reserve_host_bytes(process, <int64_t>process.scratch.capacity):
             return trap(b"lunatic::timer::send_after: the messages of this process's timers are too large together")
-    if delay_ms > <uint64_t>0x7FFFFFFF:  # 24 days; longer ones count as that
-        delay_ms = 0x7FFFFFFF
+    if delay_ms > MILLISECONDS_MAX:
+        delay_ms = MILLISECONDS_MAX
     timer = <Timer*>calloc(1, sizeof(Timer))
     luna_add64(&process.runtime.counters[COUNT_TIMERS], 1)
     timer.references = 2

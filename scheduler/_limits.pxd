@@ -85,6 +85,9 @@ cdef enum:
     # level at which they go on
     PEER_HIGH_WATER = 8 * 1024 * 1024
     PEER_LOW_WATER = 2 * 1024 * 1024
+    # milliseconds of a wait or a timer; longer ones count as that. It is 278
+    # years: nanoseconds from now on are still an int64_t
+    MILLISECONDS_MAX = 0x7FFFFFFFFFF
     # poll_oneoff subscriptions of one call
     POLL_SUBSCRIPTIONS_MAX = 1024
 

@@ -6,7 +6,9 @@ descriptor, and most of the processes of a program never touch a file.
 
 from libc.stdio cimport snprintf
 from libc.string cimport strlen
+from libcpp.string cimport string
 
+from luna.scheduler._directories cimport open_directory
 from luna.scheduler._output cimport release_output_env, write_stderr, write_stdout
 from luna.scheduler._platform cimport *
 from luna.scheduler._process cimport end
@@ -67,6 +69,20 @@ cdef wasi_config_t* describe(Process* process) noexcept nogil:
     return wasi
 
 
+cdef int open_preopen(wasi_config_t* wasi, const string& guest, const string& host) noexcept nogil:
+    """Give the context a directory; 0 when it cannot be opened."""
+    cdef char path[64]
+    cdef int opened
+    cdef int directory = open_directory(host)
+    if directory < 0:
+        return 0
+    # By the descriptor: what the path leads to may have changed since.
+    snprintf(path, sizeof(path), b"/proc/self/fd/%d", directory)
+    opened = wasi_config_preopen_dir(wasi, path, guest.c_str(), True)
+    close(directory)
+    return opened
+
+
 cdef wasm_trap_t* open_files(Process* process) noexcept nogil:
     """Open the directories, in a new context in place of the first; a trap when one cannot be opened."""
     cdef wasi_config_t* wasi = describe(process)
@@ -75,9 +91,7 @@ cdef wasm_trap_t* open_files(Process* process) noexcept nogil:
     cdef char text[512]
     cdef size_t index
     for index in range(config.preopens.size()):
-        if not wasi_config_preopen_dir(
-            wasi, config.preopens[index].second.c_str(), config.preopens[index].first.c_str(), True
-        ):
+        if not open_preopen(wasi, config.preopens[index].first, config.preopens[index].second):
             snprintf(text, sizeof(text), b"the directory %s cannot be opened on this node", config.preopens[index].second.c_str())
             wasi_config_delete(wasi)
             return wasmtime_trap_new(text, strlen(text))

@@ -143,6 +143,9 @@ class Registry:
                 request.write_u64(node_out, entry[0])
                 request.write_u64(pid_out, entry[1])
                 return EXISTED
+            if request.native.starting:
+                # Its child would run the start section as well, and wait for the name that is held here.
+                raise GuestTrap(f"{request.full_name}: not possible in the start section of a module")
             if not request.config.can_spawn_processes:
                 raise GuestTrap("lunatic::process::get_or_spawn: this process may not spawn processes")
             config = request.lookup_config(config_id).within(request.config)

@@ -28,6 +28,8 @@ IN_MEMORY: Final = ":memory:"
 TEMPORARY: Final = ""
 """the name of a database in a file without a name, gone when it is closed"""
 
+BENEATH: Final = "/./"
+"""what stands in a host path between a directory and the way to one in it; see `_directories.pyx`."""
 MAX_LINKS: Final = 40
 """symbolic links followed on the way to one file; the kernel's own limit."""
 
@@ -92,8 +94,8 @@ def pin(path: str, preopens: Iterable[tuple[str, str]]) -> Pinned:
         raise DeniedError(f"Failed to access '{path}': a path, not a URI, names a database")
     if "\0" in path:
         raise DeniedError(f"Failed to access '{path}': a path has no zero byte")
-    root, parts = _find(path, preopens)
-    directories = [os.open(root, _DIRECTORY)]
+    host, parts = _find(path, preopens)
+    directories = [_open(host)]
     try:
         name = _walk(directories, deque(parts), path)
         return Pinned(directories.pop(), name)
@@ -118,6 +120,22 @@ def _find(path: str, preopens: Iterable[tuple[str, str]]) -> tuple[str, Sequence
         raise DeniedError(f"Failed to access '{path}': no directory of this process's config holds it")
     name, host = max(holding, key=lambda pair: len(pair[0]))
     return host, wanted[len(name) :]
+
+
+def _open(host: str) -> int:
+    """An O_PATH descriptor of a directory: the way behind each BENEATH stays in what comes before it."""
+    first, *steps = host.split(BENEATH)
+    directory = os.open(first, _DIRECTORY)
+    for step in steps:
+        directories = [directory]
+        try:
+            # The name at the end of the way is nothing that is opened.
+            _walk(directories, deque([*step.split("/"), "-"]), host)
+            directory = directories.pop()
+        finally:
+            for passed in directories:
+                os.close(passed)
+    return directory
 
 
 def _absolute(path: str) -> tuple[str, ...]:

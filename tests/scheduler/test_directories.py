@@ -154,3 +154,107 @@ async def test_no_way_leads_out_of_them(lab: Lab, folder: ProcessConfig, tmp_pat
 async def test_a_guest_without_a_memory_traps(lab: Lab, folder: ProcessConfig) -> None:
     reason = await lab.traps(f"{START} (drop (wasi.fd_close 3:i32))) (memory $hidden 1)", config=folder)
     assert "outside the guest's memory, or it exports none" in reason
+
+
+# -- handing them on --------------------------------------------------------------------------
+
+HAND_ON = """
+    (func (export "child")
+      (if (wasi.path_open 3:i32 1:i32 @"file" 0:i32 2:i64 0:i64 0:i32 40:i32)
+        (then (report -1:i64) (return)))
+      (i32.store 0:i32 100:i32) (i32.store 4:i32 1:i32)
+      (is32 (wasi.fd_read (i32.load 40:i32) 0:i32 1:i32 44:i32) 0:i32)
+      (report (i64.load8_u 100:i32)))
+    (func (export "_start")
+      (drop (process.create_config))
+      (wasi.config_preopen_dir 0:i64 @"WANTED")
+      (process.monitor (call $spawn_with 0:i64 @"child"))
+      (is32 (call $receive_any -1:i64) 2:i32))"""
+
+
+@pytest.fixture
+def nested(tmp_path: Path) -> Path:
+    """a/file A, a/b/file B, a/b/c/file C, outside/file O."""
+    for path, text in (("a", "A"), ("a/b", "B"), ("a/b/c", "C"), ("outside", "O")):
+        (tmp_path / path).mkdir()
+        (tmp_path / path / "file").write_text(text)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("wanted", "found"),
+    [
+        ("home", "A"),
+        ("./home/", "A"),
+        ("home/b", "B"),
+        ("./home/./b//", "B"),
+        ("home/b/c", "C"),
+        ("home/b/../b/c", "C"),
+        ("home/x/../b", "B"),
+    ],
+)
+async def test_a_directory_within_one_can_be_handed_on(
+    lab: Lab, nested: Path, wanted: str, found: str
+) -> None:
+    config = ProcessConfig.program(preopens=[("home", str(nested / "a"))])
+    await lab.passes(HAND_ON.replace("WANTED", wanted), config=config)
+    assert lab.reports == [ord(found)]
+
+
+async def test_the_current_directory_goes_by_its_absolute_path_too(
+    lab: Lab, nested: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(nested / "a")
+    config = ProcessConfig.program(preopens=[(".", ".")])
+    await lab.passes(HAND_ON.replace("WANTED", str(nested / "a" / "b")), config=config)
+    await lab.passes(HAND_ON.replace("WANTED", "b"), config=config)
+    assert lab.reports == [ord("B")] * 2
+
+
+@pytest.mark.parametrize("wanted", ["home/..", "home/../outside", "hom", "homes", "/", "..", "/home"])
+async def test_what_lies_in_none_cannot_be_handed_on(lab: Lab, nested: Path, wanted: str) -> None:
+    config = ProcessConfig.program(preopens=[("home", str(nested / "a"))])
+    assert "does not have that directory itself" in await lab.traps(
+        HAND_ON.replace("WANTED", wanted), config=config
+    )
+
+
+async def test_the_closest_directory_counts(lab: Lab, nested: Path) -> None:
+    config = ProcessConfig.program(
+        preopens=[("home", str(nested / "a")), ("home/b", str(nested / "outside"))]
+    )
+    await lab.passes(HAND_ON.replace("WANTED", "home/b"), config=config)
+    assert lab.reports == [ord("O")]
+
+
+async def test_a_link_on_the_way_does_not_lead_out(lab: Lab, nested: Path) -> None:
+    (nested / "a" / "out").symlink_to(nested / "outside")
+    (nested / "a" / "in").symlink_to("b")
+    config = ProcessConfig.program(preopens=[("home", str(nested / "a"))])
+    await lab.passes(HAND_ON.replace("WANTED", "home/in"), config=config)
+    await lab.passes(HAND_ON.replace("WANTED", "home/out"), config=config)
+    assert lab.reports == [ord("B")]  # the other trapped: its directory cannot be opened
+
+
+async def test_a_directory_that_is_swapped_for_a_link_does_not_lead_out(lab: Lab, nested: Path) -> None:
+    config = ProcessConfig.program(preopens=[("home", str(nested / "a"))])
+    source = HAND_ON.replace("WANTED", "home/b").replace(
+        '(func (export "child")', '(func (export "child") (gate)'
+    )
+    pid = await lab.spawn(source, config=config)
+    await wait_for(lambda: lab.at_gate == 1)
+    (nested / "a" / "b").rename(nested / "a" / "old")
+    (nested / "a" / "b").symlink_to(nested / "outside")
+    lab.gate.set()
+    assert (await lab.wait_exit(pid)).kind is ExitKind.NORMAL
+    assert lab.reports == []
+
+
+async def test_who_was_given_a_directory_within_cannot_hand_on_what_is_beside_it(
+    lab: Lab, nested: Path
+) -> None:
+    (nested / "a" / "b" / "up").symlink_to("..")
+    config = ProcessConfig.program(preopens=[("home", f"{nested / 'a'}/./b")])
+    for wanted in ("home", "home/c", "home/up"):
+        await lab.passes(HAND_ON.replace("WANTED", wanted), config=config)
+    assert lab.reports == [ord("B"), ord("C")]

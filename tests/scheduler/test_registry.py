@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from luna.proto.errors import InvalidError
 from luna.proto.limits import MAX_ENTRY_BYTES, MAX_PARAMS
 from luna.scheduler import ExitKind, ProcessConfig, pressure
 
@@ -249,3 +250,20 @@ async def test_a_caller_that_dies_while_spawning_frees_the_name(lab: Lab) -> Non
     await lab.passes(f"""{GET_OR_SPAWN} {START} (is32 (call $get_or_spawn @"name" @"child") 0:i32))
         (func (export "child"))""")
     await wait_for(lambda: lab.runtime.statistics().processes == 0)
+
+
+async def test_get_or_spawn_in_a_start_section_traps_and_holds_no_name(lab: Lab) -> None:
+    source = """
+        (func $start (if (i32.ne (process.get_or_spawn @"n" 0:i64 -1:i64 -1:i64 @"child" 0:i32 0:i32 0:i32 8:i32)
+          2:i32) (then (unreachable))))
+        (start $start)
+        (func (export "child"))
+        (func (export "_start"))"""
+    with pytest.raises(InvalidError, match="not possible in the start section"):
+        await lab.spawn(source)
+    # A name that is there is found in a start section as well.
+    holder = await lab.spawn('(func (export "_start") (registry.put @"n" 0:i64 (process.process_id)) (gate))')
+    await wait_for(lambda: lab.at_gate == 1)
+    await lab.passes(source)
+    lab.gate.set()
+    await lab.wait_exit(holder)
