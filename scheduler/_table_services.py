@@ -24,6 +24,10 @@ _SENDS = (
     "the message for ever. A process of this node can be sent any message."
 )
 _FOUR_BYTES = "Stores the length in the 4 bytes that guests reserve; Lunatic stores 8."
+_TEXTS = (
+    "Text is whole, where Lunatic's ends at a zero byte. A row with text that is not UTF-8 cannot be read; "
+    "Lunatic replaces such bytes."
+)
 _QUERIES = "Holds up no other process and ends with its own; in Lunatic it blocks a thread of the host."
 
 _DISTRIBUTED = (
@@ -155,8 +159,9 @@ _SQLITE = (
         "Runs SQL without results: 0, or the SQLite error code.",
         traps=f"{_CONNECTION}; out of bounds; not UTF-8",
         departs=(
-            "Attaches files of the directories of the process only. No VACUUM INTO, no extensions, no "
-            f"settings of the whole host. At most 16 MiB. {_QUERIES}"
+            "Attaches files of the directories of the process only, by a name that is written out, and a "
+            "transaction changes one file. No VACUUM INTO, no extensions, no settings of the whole host or "
+            f"that take memory without a bound. At most 16 MiB. {_QUERIES}"
         ),
     ),
     _sqlite(
@@ -185,8 +190,8 @@ _SQLITE = (
     _sqlite(
         "statement_reset",
         "statement:i64",
-        "Makes a statement ready to run again.",
-        traps=f"{_STATEMENT}; SQLite error",
+        "Makes a statement ready to be bound and to run again.",
+        traps=f"{_STATEMENT}; SQLite error of the last step",
         departs=_QUERIES,
     ),
     _sqlite(
@@ -207,29 +212,29 @@ _SQLITE = (
     _sqlite(
         "last_error",
         "connection:i64 len:out32 -> i32",
-        "The connection's last error as bincode in guest memory.",
+        "The error of the connection's last call, if it failed, as bincode in guest memory.",
         traps=f"{_CONNECTION}; no error; {_ALLOCATES}",
         suspends=True,
         where=Where.REQUEST_DATA,
-        departs=_FOUR_BYTES,
+        departs=f"{_FOUR_BYTES} A row or the end of rows is no error; Lunatic gives it as code 100 or 101.",
     ),
     _sqlite(
         "read_column",
         "statement:i64 column:i32 len:out32 -> i32",
-        "A value of the current row as bincode in guest memory.",
-        traps=f"{_STATEMENT}; unknown column; {_ALLOCATES}",
+        "A value of the current row as bincode in guest memory; null without a row.",
+        traps=f"{_STATEMENT}; unknown column; text that is not UTF-8; {_ALLOCATES}",
         suspends=True,
         where=Where.REQUEST_DATA,
-        departs=_FOUR_BYTES,
+        departs=f"{_FOUR_BYTES} {_TEXTS}",
     ),
     _sqlite(
         "read_row",
         "statement:i64 len:out32 -> i32",
-        "The current row as bincode in guest memory.",
-        traps=f"{_STATEMENT}; {_ALLOCATES}",
+        "The current row as bincode in guest memory; nulls without one.",
+        traps=f"{_STATEMENT}; text that is not UTF-8; {_ALLOCATES}",
         suspends=True,
         where=Where.REQUEST_DATA,
-        departs=_FOUR_BYTES,
+        departs=f"{_FOUR_BYTES} {_TEXTS}",
     ),
     _sqlite(
         "column_name",
@@ -252,13 +257,16 @@ _SQLITE = (
 )
 
 _NAME = "out of bounds; not UTF-8"
-_KEPT = "Every runtime keeps them; Lunatic only with --prometheus. At most 4096, others are left out."
+_KEPT = (
+    "Every runtime keeps them; Lunatic only with --prometheus. At most 4096, with names of at most 1024 bytes "
+    "and one kind for each name; others are left out."
+)
 
 _METRICS = (
     _metrics(
         "counter",
         "name:in name_len:len value:i64",
-        "Sets a counter.",
+        "Sets a counter; less than it has changes nothing.",
         traps=_NAME,
         departs=_KEPT,
     ),

@@ -303,19 +303,20 @@ async def test_nodes_serve_their_own_page() -> None:
             cluster="c",
         )
 
+    async def run(name: str, *join: str) -> None:
+        await run_node(
+            options(name, *join),
+            node=nodes[name],
+            on_ready=lambda record: ready.update({record.name: record}),
+        )
+
     with capture_logs() as logs:
         async with trio.open_nursery() as nursery:
             with trio.fail_after(60):
-                for name, others in (("alpha", ()), ("beta", ("alpha",))):
-                    wanted = options(name, *(ready[other].listen for other in others))
-                    nursery.start_soon(
-                        lambda wanted=wanted: run_node(
-                            wanted,
-                            node=nodes[str(wanted.name)],
-                            on_ready=lambda record: ready.__setitem__(record.name, record),
-                        )
-                    )
-                    await wait_for(lambda name=name: name in ready, f"{name} is ready")
+                nursery.start_soon(run, "alpha")
+                await wait_for(lambda: "alpha" in ready, "alpha is ready")
+                nursery.start_soon(run, "beta", ready["alpha"].listen)
+                await wait_for(lambda: "beta" in ready, "beta is ready")
                 urls = [log["url"] for log in logs if log["event"] == "serving metrics"]
                 assert len(urls) == 2
                 for url, name, other in ((urls[0], "alpha", "beta"), (urls[1], "beta", "alpha")):

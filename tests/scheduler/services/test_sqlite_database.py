@@ -18,6 +18,7 @@ from luna.scheduler.services import sqlite_database
 from luna.scheduler.services.sockets import RESERVED_DESCRIPTORS
 from luna.scheduler.services.sqlite_database import Database, Failure
 from luna.scheduler.services.sqlite_paths import DeniedError
+from luna.scheduler.services.sqlite_wire import Value
 
 PATIENCE_S = 20
 ENDLESS = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) SELECT count(*) FROM n"
@@ -67,7 +68,7 @@ def refuses(database: Database, sql: str, code: int) -> str:
     return caught.value.message
 
 
-def rows(database: Database, sql: str) -> list[list[object]]:
+def rows(database: Database, sql: str) -> list[list[Value]]:
     statement = database.prepare(sql)
     found = []
     while statement.step():
@@ -371,6 +372,7 @@ def test_the_path_of_an_attached_file_stays_what_it_was(database: Database, tmp_
     """A guest that knows the name by which SQLite has a file reaches that file by it, and no other."""
     database.execute("ATTACH 'sub/b.db' AS b; CREATE TABLE b.u(x)")
     [path] = [row[2] for row in rows(database, "PRAGMA database_list") if row[1] == "b"]
+    assert isinstance(path, str)
     database.execute("DETACH b")
     (tmp_path / "data/sub/b.db").unlink()
     (tmp_path / "data/sub/b.db").symlink_to(tmp_path / "out.db")
