@@ -176,8 +176,12 @@ _TLS = (
         "tls_bind",
         f"{_ADDRESS} id:out64 certificate:in certificate_len:len key:in key_len:len -> i32",
         "Listens with one PEM certificate and its PKCS#8 key: 0 listener id written, 1 error id written.",
-        traps=f"{_ADDRESS_TRAPS}; not exactly one certificate and key",
+        traps=f"{_ADDRESS_TRAPS}; not exactly one certificate and one key; unusable or not of each other",
         suspends=True,
+        departs=(
+            "A key that cannot be used traps here; in Lunatic in tls_accept. At most 64 KiB of PEM each. "
+            f"{_DESCRIPTORS}"
+        ),
     ),
     _net("drop_tls_listener", "listener:i64", "Closes a listener.", traps="unknown listener"),
     _net(
@@ -189,33 +193,65 @@ _TLS = (
     _net(
         "tls_accept",
         "listener:i64 id:out64 peer:out64 -> i32",
-        "Waits for a connection: 0 stream id and peer address iterator written, 1 error id written.",
+        "Waits for a connection and its handshake: 0 stream id and peer address iterator written, "
+        "1 error id and 0 written.",
         traps="unknown listener; out of bounds",
         suspends=True,
+        departs=(
+            "A failed handshake is code 1, about that client only; Lunatic traps. Up to 64 clients shake "
+            "hands at the same time and have 10 seconds; in Lunatic a silent one holds up all others for "
+            "ever. "
+            f"{_DESCRIPTORS} The connection is closed then."
+        ),
     ),
     _net(
         "tls_connect",
         "host:in host_len:len port:i32 timeout_ms:i64 id:out64 authorities:in authorities_len:len -> i32",
-        "Connects, trusting the given PEM authorities or the public ones when there are none: "
-        "0 stream id written, 1 error id written, 9027 timeout.",
-        traps="out of bounds; not UTF-8; bad host name",
+        "Connects and shakes hands, trusting the authorities given as (pointer, length) pairs of PEM, or the "
+        "public ones when there are none: 0 stream id written, 1 error id written, 9027 timeout.",
+        traps="out of bounds; not UTF-8; host is neither a DNS name nor an IP address",
         suspends=True,
+        departs=(
+            "A failed handshake is code 1; Lunatic traps. The time-out covers looking up the name, "
+            "connecting and the handshake; in Lunatic connecting only. An entry that is not one certificate "
+            "is code 1; Lunatic leaves it out, or trusts the public authorities instead of all. Takes pairs "
+            "of (length, pointer) as well, since Lunatic's guest library makes such. At most 256 entries of "
+            "64 KiB each. "
+            f"{_DESCRIPTORS}"
+        ),
     ),
-    _net("drop_tls_stream", "stream:i64", "Drops a stream; the last drop closes it.", traps=_STREAM),
-    _net("clone_tls_stream", "stream:i64 -> i64", "A second id of the same connection.", traps=_STREAM),
+    _net(
+        "drop_tls_stream",
+        "stream:i64",
+        "Drops a stream; the last drop closes it.",
+        traps=_STREAM,
+        departs=(
+            "Tells the peer that nothing more comes (close_notify), and has up to 10 seconds to send what "
+            "was written last; Lunatic says nothing."
+        ),
+    ),
+    _net(
+        "clone_tls_stream",
+        "stream:i64 -> i64",
+        "A second id of the same connection, sharing its timeouts.",
+        traps=_STREAM,
+    ),
     _net(
         "tls_write_vectored",
         "stream:i64 vectors:in vectors_len:len written:out64 -> i32",
         "Writes (pointer, length) pairs: 0 byte count written, 1 error id written, 9027 timeout.",
         traps=f"{_STREAM}; out of bounds",
         suspends=True,
+        departs=f"What was written is sent without a flush, too. {_WRITE}",
     ),
     _net(
         "tls_read",
         "stream:i64 data:out data_len:len read:out64 -> i32",
-        "0 byte count written (0 bytes: the peer closed), 1 error id written, 9027 timeout.",
+        "0 byte count written (0 bytes: the peer closed and said so), 1 error id written (also when the peer "
+        "closed without a close_notify), 9027 timeout.",
         traps=f"{_STREAM}; out of bounds",
         suspends=True,
+        departs=_READ,
     ),
     _net(
         "set_tls_read_timeout",
@@ -223,6 +259,7 @@ _TLS = (
         "Sets the read timeout; -1 clears it.",
         traps=_STREAM,
         suspends=True,
+        departs=_TIMEOUT,
     ),
     _net(
         "set_tls_write_timeout",
@@ -230,6 +267,7 @@ _TLS = (
         "Sets the write timeout; -1 clears it.",
         traps=_STREAM,
         suspends=True,
+        departs=_TIMEOUT,
     ),
     _net(
         "get_tls_read_timeout",
@@ -237,6 +275,7 @@ _TLS = (
         "The read timeout in ms, -1 for none.",
         traps=_STREAM,
         suspends=True,
+        departs="Never waits for a call that is under way.",
     ),
     _net(
         "get_tls_write_timeout",
@@ -244,11 +283,12 @@ _TLS = (
         "The write timeout in ms, -1 for none.",
         traps=_STREAM,
         suspends=True,
+        departs="Never waits for a call that is under way.",
     ),
     _net(
         "tls_flush",
         "stream:i64 error:out64 -> i32",
-        "0 flushed, 1 error id written.",
+        "0 flushed and 0 written, 1 error id written.",
         traps=f"{_STREAM}; out of bounds",
         suspends=True,
     ),

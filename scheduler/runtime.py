@@ -36,11 +36,13 @@ from luna.scheduler.reasons import explain
 from luna.scheduler.registry import Registry
 from luna.scheduler.requests import Answer, GuestData, GuestTrap, Handler, Request
 from luna.scheduler.resources import Resources
+from luna.scheduler.services.background import Background
 from luna.scheduler.services.dns import DnsHandlers, Resolver
 from luna.scheduler.services.metrics import MetricsHandlers
 from luna.scheduler.services.sqlite import SqliteHandlers
 from luna.scheduler.services.standard_input import StandardInput
 from luna.scheduler.services.tcp import TcpHandlers
+from luna.scheduler.services.tls import TlsHandlers
 from luna.scheduler.services.udp import UdpHandlers
 
 __all__ = ["Runtime", "open_runtime"]
@@ -71,6 +73,8 @@ class Runtime:
         resolver = Resolver()
         DnsHandlers(resolver).install(self.set_handler)
         TcpHandlers().install(self.set_handler)
+        self._background = Background()
+        TlsHandlers(resolver, self._background).install(self.set_handler)
         UdpHandlers().install(self.set_handler)
         SqliteHandlers().install(self.set_handler)
         self.metrics: Final = MetricsHandlers()
@@ -261,6 +265,7 @@ class Runtime:
         try:
             async with trio.open_nursery() as nursery:
                 self._core.start()
+                await nursery.start(self._background.run)
                 nursery.start_soon(watch_memory, self._core, name="memory watch")
                 task_status.started()
                 while True:

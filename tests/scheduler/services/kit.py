@@ -77,13 +77,13 @@ NET: Final = """
 """
 
 
-def net(body: str) -> str:
-    """The body of a guest with those functions of NET that it uses."""
+def net(body: str, more: str = "") -> str:
+    """The body of a guest with those functions of NET, or of `more` of that form, that it uses."""
     found: dict[str, str] = {}
     functions = {
         match[1]: match[0]
         for match in re.finditer(
-            r"(?:^ *;;.*\n)*^ +\(func \$(\w+)(?:.*\n)+?(?=^ *;;|^ +\(func |\Z)", NET, re.M
+            r"(?:^ *;;.*\n)*^ +\(func \$(\w+)(?:.*\n)+?(?=^ *;;|^ +\(func |\Z)", NET + more, re.M
         )
     }
     pending = [body]
