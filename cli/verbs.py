@@ -6,8 +6,10 @@ Owns which verbs exist, their order and sections in the help, and what is said a
 from __future__ import annotations
 
 import difflib
+import re
 from dataclasses import dataclass
 from importlib import import_module
+from typing import Final
 
 import click
 
@@ -36,6 +38,9 @@ VERBS: tuple[VerbInfo, ...] = (
     VerbInfo("leave", "Cluster", True, "Make a node leave its cluster and stop."),
 )
 SECTIONS = ("Programs", "Cluster")
+IMPLIED_RUN: Final = re.compile(r"--(?:dir|bench)(?:=|\Z)|[^-].*\.wasm|[^-].*\.wat\Z")
+"""how a command line begins that is one of `run` without the word; the runner of a cargo project may be just
+`luna`"""
 
 
 class LunaGroup(click.Group):
@@ -52,6 +57,12 @@ class LunaGroup(click.Group):
         command = import_module(f"luna.cli.commands.{cmd_name}").command
         assert isinstance(command, click.Command)
         return command
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse as click does, with the verb `run` put before a program or its options."""
+        if args and IMPLIED_RUN.match(args[0]):
+            args = ["run", *args]
+        return super().parse_args(ctx, args)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]

@@ -25,6 +25,7 @@ import pytest
 
 from luna.cli.luna import root
 from luna.cli.luna_node import main as luna_node
+from luna.cli.verbs import IMPLIED_RUN
 
 ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
@@ -114,7 +115,8 @@ def wrong_commands(text: str) -> list[str]:
     for match in COMMAND.finditer(text):
         # What stands behind the file is the program's own.
         program, rest = match["command"], re.split(r"#|\.wasm\b|\.wat\b", match["rest"])[0]
-        verb = rest.split()[0]
+        is_file = program == "luna" and IMPLIED_RUN.match(match["rest"].split()[0])
+        verb = "run" if is_file else rest.split()[0]
         command = None if verb.startswith("-") else subcommand(program, verb)
         known = option_names(root) if program == "luna" else option_names(luna_node)
         if command is None and not verb.startswith("-"):

@@ -1,29 +1,28 @@
-"""`luna run`: run a program in this process, on a runtime without a cluster."""
+"""`luna run`: run a program in this process, on a runtime without a cluster; or the tests cargo has built."""
 
 from __future__ import annotations
 
 import os
-import signal
-import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 import click
 
 from luna.cli.app import App
-from luna.cli.descriptors import raise_descriptor_limit
 from luna.cli.following import Exit, shell_code
+from luna.cli.local_runtime import guest_config, run_on_runtime, stdout_on_stderr
 from luna.cli.module_file import module_name, read_module
 from luna.cli.options import VARIABLE, Verb, json_option
-from luna.cli.params import check_unicode, is_unicode
+from luna.cli.params import check_unicode
 from luna.cli.result import NOTHING, Line, Result
+from luna.cli.testing.binary import BENCH, find_tests, is_built_by_cargo_test
+from luna.cli.testing.mode import TestResult, run_tests
 
 if TYPE_CHECKING:
-    import trio
-
     from luna.scheduler.config import ProcessConfig
+    from luna.scheduler.runtime import Runtime
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +68,7 @@ class RunResult(Result):
     type=VARIABLE,
     help="An environment variable, besides those of this shell. Repeatable.",
 )
+@click.option(BENCH, "bench", is_flag=True, help="Give the program --bench as its last argument.")
 @json_option
 @click.argument("file")
 @click.argument("arguments", nargs=-1, metavar="[ARGS]...", type=click.UNPROCESSED)
@@ -77,88 +77,42 @@ def command(
     app: App,
     directories: tuple[str, ...],
     variables: tuple[tuple[str, str], ...],
+    bench: bool,
     file: str,
     arguments: tuple[str, ...],
-) -> RunResult:
+) -> RunResult | TestResult:
     """Run the program FILE (.wasm or .wat) and exit with its exit code; 1 if it traps.
 
     What stands behind FILE are the program's own arguments. Processes it started end with it. With --json
     its stdout goes to stderr, so that stdout holds the document alone.
+
+    As the runner of cargo test (see luna init) it runs the tests of FILE; for its options then, see
+    cargo test -- --help.
     """
+    if bench:
+        arguments = (*arguments, BENCH)
     check_unicode((*arguments, *directories, *(text for pair in variables for text in pair)))
     module = read_module(file)
-    environment = host_environment(os.environ) | dict(variables)
-    with _stdout_on_stderr() if app.output.json else nullcontext():
-        return RunResult(file, _run(module, module_name(file), arguments, environment, directories))
+    if is_built_by_cargo_test(os.environ, file, arguments):
+        tests = find_tests(module)
+        # Without any it is the binary of plain #[test] functions, which holds Rust's own harness as its main
+        # function; that one runs them, and also says that there are none.
+        if tests:
+            return run_tests(app, file, module, tests, arguments, directories, dict(variables))
+    name = module_name(file)
+    config = guest_config(directories, dict(variables), (name, *arguments))
+    with stdout_on_stderr() if app.output.json else nullcontext():
+        return RunResult(file, run_on_runtime(_Program(module, name, config)))
 
 
-def host_environment(environment: Mapping[str, str]) -> dict[str, str]:
-    """The variables of this process that a guest can read: WebAssembly programs expect UTF-8."""
-    return {name: value for name, value in environment.items() if is_unicode(name + value)}
+@dataclass(frozen=True, slots=True)
+class _Program:
+    data: bytes
+    name: str
+    config: ProcessConfig
 
-
-def _run(
-    module: bytes,
-    name: str,
-    arguments: tuple[str, ...],
-    environment: Mapping[str, str],
-    directories: tuple[str, ...],
-) -> Exit:
-    import trio
-
-    from luna.scheduler.config import ProcessConfig
-
-    config = ProcessConfig.program(
-        preopens=((".", "."), *((path, path) for path in directories)),
-        arguments=(name, *arguments),
-        environment_variables=environment.items(),
-    )
-    raise_descriptor_limit()
-    return trio.run(_run_to_end, module, name, config)
-
-
-async def _run_to_end(data: bytes, name: str, config: ProcessConfig) -> Exit:
-    """Run the program to its end. Raises KeyboardInterrupt, after everything has stopped, on Ctrl-C.
-
-    The signal is waited for: Python would raise KeyboardInterrupt between any two steps of whatever task is
-    running, the event loop's own code included.
-    """
-    import trio
-
-    from luna.scheduler.runtime import open_runtime
-
-    ends: list[Exit] = []
-    async with trio.open_nursery() as nursery:
-        if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # a job in the background stays one
-            await nursery.start(_cancel_at_interruption, nursery.cancel_scope)
-        async with open_runtime(node_id=0) as runtime:
-            module = await runtime.load_module(data, name)
-            pid = await runtime.spawn(module, config=config, output="inherit")
-            status = await runtime.wait_exit(pid)
-            ends.append(Exit(status.kind.name.lower(), status.code, status.reason))
-        nursery.cancel_scope.cancel()
-    if not ends:
-        raise KeyboardInterrupt
-    return ends[0]
-
-
-async def _cancel_at_interruption(scope: trio.CancelScope, *, task_status: trio.TaskStatus[None]) -> None:
-    import trio
-
-    with trio.open_signal_receiver(signal.SIGINT) as interruptions:
-        task_status.started()
-        async for _ in interruptions:
-            scope.cancel()
-
-
-@contextmanager
-def _stdout_on_stderr() -> Iterator[None]:
-    """Send what the program writes to stdout to stderr: guests write to the descriptor, not to sys.stdout."""
-    sys.stdout.flush()
-    kept = os.dup(1)
-    os.dup2(2, 1)
-    try:
-        yield
-    finally:
-        os.dup2(kept, 1)
-        os.close(kept)
+    async def __call__(self, runtime: Runtime) -> Exit:
+        module = await runtime.load_module(self.data, self.name)
+        pid = await runtime.spawn(module, config=self.config, output="inherit")
+        status = await runtime.wait_exit(pid)
+        return Exit(status.kind.name.lower(), status.code, status.reason)

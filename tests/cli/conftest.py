@@ -33,9 +33,11 @@ def own_environment(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytes
     """A short empty directory as run directory and current one: nothing of the real user is seen."""
     directory = tmp_path_factory.mktemp("l")
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(directory))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(directory / "cache"))
     monkeypatch.setenv("NO_COLOR", "1")
     monkeypatch.setenv("COLUMNS", "100")
     monkeypatch.delenv("LUNA_CONNECT", raising=False)
+    monkeypatch.delenv("CARGO_MANIFEST_DIR", raising=False)
     monkeypatch.chdir(directory)
     return directory
 

@@ -70,7 +70,10 @@ def test_without_a_verb_the_help_goes_to_stderr(luna: Luna) -> None:
     [
         (["sapwn"], "there is no command 'sapwn'; did you mean 'spawn'?\n  see: luna --help"),
         (["xyzzy"], "there is no command 'xyzzy'\n  see: luna --help"),
-        (["a.wasm"], "there is no command 'a.wasm'; did you mean `luna run a.wasm`?\n  see: luna --help"),
+        (
+            ["--connect", "x", "a.wasm"],
+            "there is no command 'a.wasm'; did you mean `luna run a.wasm`?\n  see: luna --help",
+        ),
         (["kill"], "Missing argument 'PID'.\n  see: luna kill --help"),
         (
             ["kill", "5"],

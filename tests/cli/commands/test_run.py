@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import signal
@@ -13,7 +14,7 @@ import pytest
 import wasmtime
 from tests.cli.conftest import Luna, Outcome
 
-from luna.cli.commands.run import host_environment
+from luna.cli.local_runtime import host_environment
 
 # `{body}` may print to a descriptor and ask for arguments, environment and directories.
 PROGRAM = """
@@ -178,3 +179,45 @@ def test_missing_file_is_told_without_a_runtime(luna: Luna) -> None:
     assert luna("run", os.devnull) == Outcome(
         1, "", f"luna: {os.devnull} is empty, not a WebAssembly module\n"
     )
+
+
+def test_code_is_kept_for_the_next_run(luna: Luna, write: Write, own_environment: Path) -> None:
+    file = write(HELLO)
+    assert luna("run", file).code == 0
+    sha256 = hashlib.sha256((own_environment / file).read_bytes()).hexdigest()
+    [code] = (own_environment / "cache" / "luna" / "code").glob(f"{sha256}-*")
+    used = code.stat().st_mtime_ns
+    assert luna("run", file) == Outcome(0, "hello\n", "")
+    assert code.stat().st_mtime_ns > used
+
+
+def test_run_without_a_place_for_code_is_as_good(
+    luna: Luna, write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", os.devnull)
+    assert luna("run", write(HELLO)) == Outcome(0, "hello\n", "")
+
+
+def test_bench_is_the_last_argument(luna: Luna, write: Write) -> None:
+    assert luna("run", "--bench", write(ARGUMENTS), "x") == Outcome(0, "p.wasm\0x\0--bench\0", "")
+    assert luna("run", write(ARGUMENTS), "--bench", "x") == Outcome(0, "p.wasm\0--bench\0x\0", "")
+
+
+@pytest.mark.parametrize(
+    "arguments", [["p.wasm", "x"], ["--dir", "sub", "p.wasm", "x"], ["--dir=sub", "p.wasm", "x"]]
+)
+def test_word_run_may_be_left_out(
+    luna: Luna, write: Write, own_environment: Path, arguments: list[str]
+) -> None:
+    (own_environment / "sub").mkdir()
+    write(ARGUMENTS)
+    assert luna(*arguments) == Outcome(0, "p.wasm\0x\0", "")
+    write(ARGUMENTS, "p.wat")
+    assert luna("./p.wat", "x") == Outcome(0, "p.wat\0x\0", "")
+    assert luna("--bench", "p.wasm", "x") == Outcome(0, "p.wasm\0x\0--bench\0", "")
+
+
+def test_word_run_is_implied_by_a_program_alone(luna: Luna) -> None:
+    assert luna("none.wasm") == Outcome(1, "", "luna: there is no file none.wasm\n")
+    for argument in ("wasm", "x.wast", ".wat", "--benchmark", "--direct"):
+        assert luna(argument).code == 2
