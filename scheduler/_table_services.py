@@ -150,7 +150,8 @@ _SQLITE = (
         traps="out of bounds; not UTF-8",
         departs=(
             "Never follows a link out of the directories of the process, and takes no URI. At most 256 "
-            f"connections. {_QUERIES}"
+            "connections. While a file is in use, programs outside the node get no lock on it. "
+            f"{_QUERIES}"
         ),
     ),
     _sqlite(
@@ -258,8 +259,8 @@ _SQLITE = (
 
 _NAME = "out of bounds; not UTF-8"
 _KEPT = (
-    "Every runtime keeps them; Lunatic only with --prometheus. At most 4096, with names of at most 1024 bytes "
-    "and one kind for each name; others are left out."
+    "Every runtime keeps them; Lunatic only with --prometheus. At most 4096, with names of at most 1024 "
+    "bytes and one kind for each name; others are left out."
 )
 
 _METRICS = (

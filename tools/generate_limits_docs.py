@@ -34,6 +34,7 @@ SINGLE = {
     "scheduler/services/dns.py": ("MAX_LOOKUPS", "MAX_NAME_BYTES"),
     "scheduler/services/sqlite.py": (
         "MAX_RUNNING",
+        "MAX_THREADS",
         "MAX_CONNECTIONS",
         "MAX_NODE_CONNECTIONS",
         "MAX_PATH_BYTES",

@@ -33,7 +33,9 @@ from luna.scheduler.services.sqlite_wire import (
 __all__ = ["SqliteHandlers"]
 
 MAX_RUNNING: Final = 32
-"""calls of SQLite that run at once on a node, each in a thread; more of them wait."""
+"""calls of SQLite that run at once on a node; more of them wait. Those that wait for a lock do not count."""
+MAX_THREADS: Final = 1024
+"""threads for calls of SQLite, also for those that wait for their turn or for a lock."""
 MAX_CONNECTIONS: Final = 256
 """connections of one process: each takes memory and descriptors of the node."""
 MAX_NODE_CONNECTIONS: Final = 16_384
@@ -44,6 +46,9 @@ MAX_BINDINGS_BYTES: Final = 128 * 1024 * 1024
 """bytes of one list of values to bind."""
 CLOSE_INTERVAL_S: Final = 0.01
 """seconds between two interruptions of a query whose process has died."""
+PATIENCE_S: Final = 1.0
+"""seconds until a query that goes on all the same keeps no others waiting: within one function of SQL, such
+as `instr` of two large values, SQLite does not notice that it is interrupted."""
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -60,7 +65,8 @@ class SqliteHandlers:
     """Answers the host calls of `lunatic::sqlite`."""
 
     def __init__(self) -> None:
-        self._limiter = trio.CapacityLimiter(MAX_RUNNING)
+        self._limiter = trio.CapacityLimiter(MAX_THREADS)
+        self._turns = threading.Semaphore(MAX_RUNNING)
         self._closer = _Closer()
         self._connections: Counter[int] = Counter()  # by pid
 
@@ -117,7 +123,9 @@ class SqliteHandlers:
         preopens = request.config.preopens
         try:
             # Not abandoned: what it opens must be closed again.
-            database = await trio.to_thread.run_sync(Database.open, path, preopens, limiter=self._limiter)
+            database = await trio.to_thread.run_sync(
+                Database.open, path, preopens, self._turns, limiter=self._limiter
+            )
         except BaseException:
             self._closer.dismiss()
             raise
@@ -251,7 +259,7 @@ class _Closer:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._closing: list[Database] = []
+        self._closing: list[tuple[Database, float]] = []  # and until when to be patient
         self._runs = False
         self._connections = 0
 
@@ -272,7 +280,7 @@ class _Closer:
         """Interrupt what runs on it, and close it."""
         database.begin_to_close()
         with self._lock:
-            self._closing.append(database)
+            self._closing.append((database, time.monotonic() + PATIENCE_S))
             if not self._runs:
                 self._runs = True
                 threading.Thread(target=self._run, name="luna-sqlite-close").start()
@@ -285,11 +293,13 @@ class _Closer:
                     self._runs = False
                     return
             busy = []
-            for database in closing:
+            for database, patient_until in closing:
                 if database.try_to_close():
                     self.dismiss()
-                else:
-                    busy.append(database)
+                    continue
+                if time.monotonic() >= patient_until:
+                    database.give_up_turn()
+                busy.append((database, patient_until))
             if busy:
                 with self._lock:
                     self._closing += busy

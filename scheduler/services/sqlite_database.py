@@ -15,8 +15,8 @@ offers, these pieces make the difference up; each has a test in `test_sqlite_dat
 So a statement is compiled when it is prepared, to look at it, and when it is first
 stepped. In between, as always, SQLite would compile it again if the schema changed.
 
-Everything here blocks and is for a worker thread, one call at a time on a database;
-`interrupt` and what only reads Python's own values may be called from any thread.
+Everything here blocks and is for a worker thread, one call at a time on a database,
+unless it says that it is for any thread; what only reads Python's own values is, too.
 """
 
 from __future__ import annotations
@@ -70,6 +70,11 @@ MAX_DIRECTORIES: Final = 16
 MAX_BUSY_WAIT_S: Final = 0.025
 """seconds between two looks whether a lock is free again"""
 
+VFS: Final = "unix-excl"
+"""How SQLite uses files: in its usual way, but the index of a write-ahead log is in memory of this OS
+process and not in a file that is mapped, since a guest could cut that file short, which ends an OS process
+that has it mapped. The price: while a file is in use here, no other OS process gets a lock on it."""
+
 SQLITE_PAGE_BYTES: Final = 4096
 """bytes of a page of a new database; a guest cannot change it for one in memory."""
 
@@ -111,8 +116,13 @@ class _Compiled:
 class Database:
     """One connection. Made by `open`."""
 
-    def __init__(self, connection: apsw.Connection, preopens: Iterable[tuple[str, str]]) -> None:
+    def __init__(
+        self, connection: apsw.Connection, preopens: Iterable[tuple[str, str]], turns: threading.Semaphore
+    ) -> None:
         self._connection = connection
+        self._turns = turns
+        self._turn_lock = threading.Lock()
+        self._has_turn = False
         self._preopens = tuple(preopens)
         self._guard = Guard()
         self._directories: dict[tuple[int, int], int] = {}  # (device, inode) -> descriptor
@@ -126,32 +136,42 @@ class Database:
         """code and message of the last call if it failed"""
 
     @classmethod
-    def open(cls, path: str, preopens: Iterable[tuple[str, str]]) -> Self:
+    def open(cls, path: str, preopens: Iterable[tuple[str, str]], turns: threading.Semaphore) -> Self:
         """The database of a guest's path, made if there is none.
 
+        Each call takes one of `turns`, but for the time that it waits for a lock.
         Raises DeniedError, OSError (see `pin`) and Failure.
         """
         _set_up_library()
         if path in (IN_MEMORY, TEMPORARY):
             check_nameless(path, preopens)
-            return cls._connect(path, None, preopens)
+            return cls._connect(path, None, preopens, turns)
         pinned = pin(path, preopens)
         try:
             check_descriptor(pinned.directory)
-            return cls._connect(pinned.path, pinned, preopens)
+            return cls._connect(pinned.path, pinned, preopens, turns)
         except BaseException:
             os.close(pinned.directory)
             raise
 
     @classmethod
-    def _connect(cls, name: str, pinned: Pinned | None, preopens: Iterable[tuple[str, str]]) -> Self:
+    def _connect(
+        cls,
+        name: str,
+        pinned: Pinned | None,
+        preopens: Iterable[tuple[str, str]],
+        turns: threading.Semaphore,
+    ) -> Self:
         try:
             connection = apsw.Connection(
-                name, flags=apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE, statementcachesize=0
+                name,
+                flags=apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE,
+                vfs=VFS,
+                statementcachesize=0,
             )
         except apsw.Error as error:
             raise _failure_of(error) from None
-        database = cls(connection, preopens)
+        database = cls(connection, preopens, turns)
         try:
             database._set_up(in_memory=name == IN_MEMORY)
         except apsw.Error as error:
@@ -240,6 +260,18 @@ class Database:
             self._lock.release()
         return True
 
+    def give_up_turn(self) -> None:
+        """Let another call run. From any thread, for one that SQLite cannot interrupt."""
+        with self._turn_lock:
+            if self._has_turn:
+                self._has_turn = False
+                self._turns.release()
+
+    def _take_turn(self) -> None:
+        self._turns.acquire()
+        with self._turn_lock:
+            self._has_turn = True
+
     # -- for Statement ----------------------------------------------------------------
 
     @contextmanager
@@ -247,6 +279,7 @@ class Database:
         """One call: alone, remembered as `last_error` if it fails, and what apsw raises as Failure."""
         with self._lock:
             self.last_error = None
+            self._take_turn()
             try:
                 if self._closing:
                     raise Failure(apsw.SQLITE_INTERRUPT, "interrupted")
@@ -256,6 +289,8 @@ class Database:
                     self._settle()
             except (Failure, apsw.Error, MemoryError) as error:
                 raise self.noted(_failure_of(error)) from None
+            finally:
+                self.give_up_turn()
 
     def cursor(self) -> apsw.Cursor:
         """A new cursor."""
@@ -384,7 +419,10 @@ class Database:
             self._busy_since = now
         if self._closing or now - self._busy_since >= self._busy_timeout_s:
             return False
+        # Who holds the lock may be waiting for a turn.
+        self.give_up_turn()
         time.sleep(min(0.001 * (calls + 1), MAX_BUSY_WAIT_S))
+        self._take_turn()
         return True
 
     def _is_not_atomic(self) -> bool:

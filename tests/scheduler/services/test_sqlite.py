@@ -66,7 +66,7 @@ class Databases:
 
     def rows(self, sql: str, file: str = "a.db") -> list[Any]:
         # With the library of the guests: two in one OS process do not see each other's locks.
-        connection = apsw.Connection(str(self.directory / file))
+        connection = apsw.Connection(str(self.directory / file), vfs=sqlite_database.VFS)
         try:
             return connection.execute(sql).fetchall()
         finally:
@@ -525,6 +525,20 @@ async def test_the_death_of_a_process_ends_its_query_and_its_transaction(
     assert databases.handlers._limiter.borrowed_tokens == 0
     assert databases.rows("SELECT * FROM t") == []
     assert [path.name for path in databases.directory.iterdir()] == ["a.db"]
+
+
+async def test_a_call_that_cannot_be_interrupted_keeps_no_others_waiting(
+    databases: Databases, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite, "PATIENCE_S", 0.01)
+    turns = databases.handlers._turns._value
+    slow = "SELECT instr(zeroblob(700000), zeroblob(350000) || x'01')"
+    pid = await databases.spawn(f'{START} (drop (call $open @"")) (drop (sqlite.execute 0:i64 @"{slow}")))')
+    await wait_for(lambda: databases.handlers._turns._value == turns - 1)
+    databases.lab.runtime.kill(pid)
+    await wait_for(lambda: databases.handlers._turns._value == turns, "it has given up its turn")
+    await wait_for(lambda: databases.handlers._closer._connections == 0, "it has ended")
+    assert databases.handlers._turns._value == turns
 
 
 async def test_a_process_that_ends_leaves_no_log_behind(databases: Databases) -> None:

@@ -34,6 +34,11 @@ def names(directory: Path | str) -> set[str]:
     return {path.name for path in Path(directory).iterdir()}
 
 
+def open_in(directory: Path, path: str, turns: int = 2) -> Database:
+    """What a guest opens whose current directory this is."""
+    return Database.open(path, [(".", str(directory))], threading.Semaphore(turns))
+
+
 @pytest.fixture
 def open_database(tmp_path: Path) -> Iterator[Open]:
     """Opens databases in tmp_path/data, which are closed, and leave no descriptor."""
@@ -42,7 +47,7 @@ def open_database(tmp_path: Path) -> Iterator[Open]:
     opened: list[Database] = []
 
     def open_one(path: str) -> Database:
-        opened.append(Database.open(path, [(".", str(tmp_path / "data"))]))
+        opened.append(open_in(tmp_path / "data", path))
         return opened[-1]
 
     yield open_one
@@ -308,6 +313,7 @@ def test_a_file_that_is_no_database(open_database: Open, tmp_path: Path) -> None
 
 
 def test_a_file_is_an_ordinary_database(database: Database, tmp_path: Path) -> None:
+    assert database.try_to_close()
     with sqlite3.connect(tmp_path / "data/a.db") as other:
         assert other.execute("SELECT * FROM t").fetchall() == [(1, "x"), (2, "y")]
     other.close()
@@ -516,8 +522,7 @@ def test_a_locked_file_is_busy_at_once_unless_a_timeout_was_set(open_database: O
     "sql", [ENDLESS, f"BEGIN IMMEDIATE; {ENDLESS}", "PRAGMA busy_timeout=1000000; BEGIN IMMEDIATE"]
 )
 def test_closing_interrupts_what_runs(tmp_path: Path, sql: str) -> None:
-    preopens = [(".", str(tmp_path))]
-    blocker, database = Database.open("a.db", preopens), Database.open("a.db", preopens)
+    blocker, database = open_in(tmp_path, "a.db"), open_in(tmp_path, "a.db")
     if "busy" in sql:
         blocker.execute("BEGIN IMMEDIATE")
     failures: list[Failure] = []
@@ -546,8 +551,56 @@ def test_closing_interrupts_what_runs(tmp_path: Path, sql: str) -> None:
     assert blocker.try_to_close()
 
 
+def test_who_waits_for_a_lock_lets_its_holder_have_a_turn(tmp_path: Path) -> None:
+    turns = threading.Semaphore(1)
+    holder, *waiting = (Database.open("a.db", [(".", str(tmp_path))], turns) for _ in range(4))
+    holder.execute("CREATE TABLE t(a); BEGIN IMMEDIATE")
+    sql = f"PRAGMA busy_timeout = {PATIENCE_S * 1000}; INSERT INTO t VALUES (1)"
+    threads = [threading.Thread(target=database.execute, args=(sql,)) for database in waiting]
+    for thread in threads:
+        thread.start()
+    while not all(database._lock.locked() for database in waiting):
+        time.sleep(0.001)
+    holder.execute("INSERT INTO t VALUES (2)")
+    holder.execute("COMMIT")
+    for thread in threads:
+        thread.join(PATIENCE_S)
+    assert rows(holder, "SELECT count(*) FROM t") == [[4]]
+    assert turns.acquire(blocking=False)
+    assert all(database.try_to_close() for database in (holder, *waiting))
+
+
+def test_a_turn_is_given_back_once(tmp_path: Path) -> None:
+    turns = threading.Semaphore(1)
+    database = Database.open("a.db", [(".", str(tmp_path))], turns)
+    for gives_up_early in (False, True):
+        with database.working():
+            assert turns._value == 0
+            if gives_up_early:
+                database.give_up_turn()
+                database.give_up_turn()
+                assert turns._value == 1
+        assert turns._value == 1
+    assert database.try_to_close()
+
+
+def test_a_write_ahead_log_has_no_file_that_is_mapped(open_database: Open, tmp_path: Path) -> None:
+    """A guest can reach every file here, and cutting a mapped one short would kill the node."""
+    writer, reader = open_database("a.db"), open_database("a.db")
+    assert rows(writer, "PRAGMA journal_mode = WAL") == [["wal"]]
+    writer.execute("CREATE TABLE t(a); INSERT INTO t VALUES (1)")
+    seen = reader.prepare("SELECT a FROM t")
+    assert seen.step()
+    writer.execute("BEGIN; INSERT INTO t VALUES (2)")  # readers do not stand in its way
+    assert not seen.step()
+    writer.execute("COMMIT")
+    assert rows(reader, "SELECT count(*) FROM t") == [[2]]
+    assert names(tmp_path / "data") == {"a.db", "a.db-wal", "sub"}
+    assert "a.db" not in Path("/proc/self/maps").read_text()
+
+
 def test_nothing_begins_on_a_database_that_is_being_closed(tmp_path: Path) -> None:
-    database = Database.open("a.db", [(".", str(tmp_path))])
+    database = open_in(tmp_path, "a.db")
     database.begin_to_close()
     with pytest.raises(Failure, match="interrupted"):
         database.execute("CREATE TABLE t(a)")
@@ -560,7 +613,7 @@ def test_opening_what_may_not_be_opened_leaves_no_descriptor(tmp_path: Path) -> 
     before = names("/proc/self/fd")
     for path in ("../x", "dir.db", "nowhere/x"):
         with pytest.raises((DeniedError, OSError)):
-            Database.open(path, [(".", str(tmp_path))])
+            open_in(tmp_path, path)
     assert names("/proc/self/fd") == before
 
 
@@ -576,6 +629,6 @@ def test_the_node_keeps_descriptors_to_itself(tmp_path: Path) -> None:
             taken = os.dup(0)
             held.callback(os.close, taken)
         with pytest.raises(OSError, match="Too many open files"):
-            Database.open("a.db", [(".", str(tmp_path))])
+            open_in(tmp_path, "a.db")
     assert names("/proc/self/fd") == before
     assert names(tmp_path) == set()
