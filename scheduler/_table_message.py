@@ -162,8 +162,8 @@ ROWS: Final[tuple[HostCall, ...]] = (
         "Sends the scratch after a delay; returns a timer id. The timer outlives its process.",
         traps=_UNSENDABLE,
         departs=(
-            f"{_ANY_NODE} {_TO_ANOTHER_NODE} The target is looked up when the timer fires. More than 24 days "
-            "count as 24 days. At most 256 MiB wait in the timers of a process."
+            f"{_ANY_NODE} {_TO_ANOTHER_NODE} The target is looked up when the timer fires. At most 256 MiB "
+            "wait in the timers of a process."
         ),
     ),
     _timer(

@@ -205,7 +205,7 @@ ROWS: Final[tuple[HostCall, ...]] = (
         "Gives processes spawned with the config a directory, under the same name.",
         traps=_TEXT,
         departs=(
-            "A process can hand on only the directories it was given, each by its name; Lunatic opens any "
+            "A process can hand on only directories it was given and what lies within; Lunatic opens any "
             f"directory of the machine. {_CONFIG_TEXTS}"
         ),
     ),

@@ -71,6 +71,10 @@ ROWS: Final[tuple[HostCall, ...]] = (
         "Describes a directory given at start.",
         suspends=True,
         where=Where.NATIVE,
+        departs=(
+            "Directories are looked for at the spawn and opened when first asked for; one that is gone by "
+            "then traps."
+        ),
     ),
     _wasi(
         "fd_prestat_dir_name",
@@ -85,6 +89,10 @@ ROWS: Final[tuple[HostCall, ...]] = (
         "Reads.",
         suspends=True,
         where=Where.NATIVE,
+        departs=(
+            "Waiting for standard input parks the process, where Lunatic blocks a thread; one process of a "
+            "program reads it at a time, at most 64 KiB."
+        ),
     ),
     _wasi("fd_write", "fd:i32 vectors:in vectors_len:len written:out32 -> i32", "Writes."),
     _wasi(

@@ -64,19 +64,19 @@ that also makes the host calls; what each one does is in [host-calls.md](host-ca
 - Names of processes (`lunatic::registry`) are known on their node only. In Lunatic they are known to even
   fewer: to descendants on the same node.
 - Messages to other nodes cannot carry sockets or modules; they cannot in Lunatic.
-- Sockets of WASI (`sock_accept` and the rest): no process has one, so they answer that a descriptor is not a
-  socket. `lunatic::networking` is the way to the network.
-- Reducing the rights of descriptors and raising signals, in WASI: error number 58, not supported. Clocks of
-  processor time: error number 8.
+- Sockets of WASI (`sock_accept` and the rest): no process has one, so they answer with an error number.
+  `lunatic::networking` is the way to the network.
+- Reducing the rights of descriptors, raising signals and clocks of processor time, in WASI: an error number.
 - WebAssembly threads, several instances, memories or tables in one process: refused, as in Lunatic.
 - WASI 0.2 and the component model, and `wasi_unstable`: Lunatic has neither.
 
 ## How to read the tables
 
 - **Answered by**: *native* is the core, without Python; *Python* is code on the node's main thread, while the
-  process is parked and others run; *wasmtime* is the WASI of the WebAssembly engine.
+  process is parked and others run; *wasmtime* is the WASI of the WebAssembly engine, which *native* functions
+  of WASI make use of as well.
 - **Parks**: the call may park its process, and others run meanwhile. No call holds up a thread, but those of
-  *wasmtime*: files are read and written on the spot.
+  files do, which are read and written on the spot.
 - **Differs from Lunatic**: on purpose, and why where it does not speak for itself. Nothing means that no
   difference is known.
 """
