@@ -46,16 +46,17 @@ def guest_config(
     )
 
 
-def run_on_runtime(function: Callable[[Runtime], Awaitable[T]]) -> T:
+def run_on_runtime(function: Callable[[Runtime], Awaitable[T]], log_level: str = "warn") -> T:
     """What `function` returns when it is given a runtime, which ends with it, and all processes too.
 
-    Raises KeyboardInterrupt, after everything has stopped, on Ctrl-C; else what `function` raises.
+    What is logged from `log_level` on, unless LUNA_LOG says otherwise, goes to stderr. Raises KeyboardInterrupt, after everything has stopped, on Ctrl-C; else what `function` raises.
     """
     import trio
 
-    from luna.cli.node_logging import set_up_logging
+    from luna.cli.log_filter import filter_from
+    from luna.cli.node_logging import set_up_program_logging
 
-    set_up_logging("text", "warning")  # stdout, where structlog writes by itself, is the guests'
+    set_up_program_logging(filter_from(os.environ, log_level))
     raise_descriptor_limit()
     return trio.run(_run_to_end, function)
 

@@ -17,6 +17,7 @@ import click
 
 from luna.cli.descriptors import raise_descriptor_limit
 from luna.cli.errors import ExitCode, describe, is_bug
+from luna.cli.log_filter import filter_from
 from luna.cli.node_logging import FORMATS, LEVELS, set_up_logging
 from luna.proto.errors import LunaError
 from luna.proto.limits import MAX_THREADS, PROCESSES_CEILING, STOP_TIMEOUT_S
@@ -122,9 +123,11 @@ def start(
     """Start a node and run it until it is stopped.
 
     Prints one line `ready name=... id=... listen=...` on stdout when it serves; the log goes to
-    stderr. SIGINT and SIGTERM stop it cleanly and tell the other nodes; a second one stops it at once.
+    stderr; LUNA_LOG in the environment chooses what is in it, besides --log-level.
+    SIGINT and SIGTERM stop it cleanly and tell the other nodes; a second one stops it at once.
     """
-    set_up_logging(log_format, log_level)
+    log_filter = filter_from(os.environ, log_level)
+    set_up_logging(log_format, log_filter)
     try:
         options = _options(
             name,

@@ -1,4 +1,4 @@
-"""Where the log of a node goes: to stderr, as text for people or as one JSON object a line.
+"""Where the log goes: to stderr, as text for people or as one JSON object a line.
 
 Owns the set-up of structlog, and of the standard library's logging for what gRPC, asyncio and zeroconf say.
 """
@@ -8,12 +8,19 @@ from __future__ import annotations
 import contextlib
 import logging
 import sys
+from collections.abc import MutableMapping
+from datetime import UTC, datetime
 from typing import Any
 
 import structlog
 
+from luna.cli.log_filter import LogFilter
+from luna.cli.text import printable
+
 LEVELS = ("debug", "info", "warning", "error")
 FORMATS = ("text", "json")
+
+Record = MutableMapping[str, Any]
 
 
 class _Stderr:
@@ -31,9 +38,16 @@ class _Stderr:
             sys.stderr.flush()
 
 
-def set_up_logging(log_format: str, level: str) -> None:
-    """Log from now on in `log_format` (of FORMATS) what is at least of `level` (of LEVELS)."""
-    number = logging.getLevelNamesMapping()[level.upper()]
+class _Logger(structlog.WriteLogger):
+    """Writes each record at once, and knows the target of its records, such as `luna::process`."""
+
+    def __init__(self, *names: str) -> None:
+        super().__init__(_Stderr())  # type: ignore[arg-type]
+        self.target = "::".join(names).replace(".", "::")
+
+
+def set_up_logging(log_format: str, log_filter: LogFilter) -> None:
+    """Log from now on in `log_format` (of FORMATS) what `log_filter` lets through."""
     shared: list[Any] = [
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=log_format == "json"),
@@ -48,12 +62,7 @@ def set_up_logging(log_format: str, level: str) -> None:
             # The default shows the local variables of every frame: pages of them, and secrets of guests.
             exception_formatter=structlog.dev.plain_traceback,
         )
-    structlog.configure(
-        processors=[*shared, renderer],
-        wrapper_class=structlog.make_filtering_bound_logger(number),
-        logger_factory=structlog.PrintLoggerFactory(_Stderr()),  # type: ignore[arg-type]
-        cache_logger_on_first_use=True,
-    )
+    _configure([*shared, renderer], log_filter, cache=True)
     handler = logging.StreamHandler(_Stderr())
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
@@ -62,4 +71,56 @@ def set_up_logging(log_format: str, level: str) -> None:
         )
     )
     # Libraries report their own bugs at these levels; their everyday talk is not for the log of a node.
-    logging.basicConfig(level=max(number, logging.WARNING), handlers=[handler], force=True)
+    logging.basicConfig(level=max(log_filter.level_of(""), logging.WARNING), handlers=[handler], force=True)
+    _tell_problems(log_filter)
+
+
+def set_up_program_logging(log_filter: LogFilter) -> None:
+    """Log for `luna run`: in the form of env_logger."""
+    processors = [
+        structlog.stdlib.add_log_level,
+        structlog.processors.StackInfoRenderer(),
+        structlog.processors.format_exc_info,
+        _line,
+    ]
+    _configure(processors, log_filter, cache=False)
+    _tell_problems(log_filter)
+
+
+def _configure(processors: list[Any], log_filter: LogFilter, *, cache: bool) -> None:
+    def drop_unwanted(logger: Any, method: str, event: Record) -> Record:
+        if not log_filter.shows(logger.target, _number(method)):
+            raise structlog.DropEvent
+        return event
+
+    # structlog has no level below debug, and none above critical.
+    lowest = min(max(log_filter.lowest(), logging.DEBUG), logging.CRITICAL)
+    structlog.configure(
+        processors=[drop_unwanted, *processors],
+        wrapper_class=structlog.make_filtering_bound_logger(lowest),
+        logger_factory=_Logger,
+        cache_logger_on_first_use=cache,
+    )
+
+
+def _number(method: str) -> int:
+    """The level of what a logger's method of that name says."""
+    return logging.ERROR if method == "exception" else logging.getLevelNamesMapping()[method.upper()]
+
+
+def _tell_problems(log_filter: LogFilter) -> None:
+    log = structlog.get_logger("luna.cli")
+    for problem in log_filter.problems:
+        log.warning(problem)
+
+
+def _line(logger: Any, method: str, event: Record) -> str:
+    """A record as env_logger writes it; what has several lines follows, indented."""
+    now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    level = event.pop("level").upper().replace("WARNING", "WARN")
+    text = event.pop("event")
+    below = [event.pop(key) for key in ("stack", "exception") if key in event]
+    details = "".join(f" {key}={printable(str(value))}" for key, value in event.items())
+    lines = [f"[{now} {level:<5} {logger.target}] {printable(text)}{details}"]
+    lines += [f"  {printable(line)}" for block in below for line in block.splitlines()]
+    return "\n".join(lines)

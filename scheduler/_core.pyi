@@ -17,6 +17,8 @@ OUTPUT: Final = 4
 CODE: Final = 5
 RELEASED: Final = 6
 DROPPED: Final = 7
+FAILED: Final = 8
+FLOOD: Final = 9
 
 ProcessValues = tuple[int, int, bytes, str, str, int, int, int]
 
@@ -58,8 +60,10 @@ class Core:
         token: int,
         watched: bool,
         followed: bool,
+        quiet: bool,
         asker: NativeRequest | None,
     ) -> tuple[int, NativeOutput]: ...
+    def take_failures(self) -> int: ...
     def provide_code(self, pid: int, error: bytes | None) -> None: ...
     def kill(self, pid: int) -> bool: ...
     def exists(self, pid: int) -> bool: ...

@@ -50,9 +50,9 @@ cdef enum:
     SNAPSHOT_ENTRY_BYTES = 128     # of an entry name shown to people
 
 # Kinds of events, for Python.
-REQUEST, CANCELLED, SPAWNED, EXITED, OUTPUT, CODE, RELEASED, DROPPED = (
+REQUEST, CANCELLED, SPAWNED, EXITED, OUTPUT, CODE, RELEASED, DROPPED, FAILED, FLOOD = (
     EVENT_REQUEST, EVENT_CANCELLED, EVENT_SPAWNED, EVENT_EXITED, EVENT_OUTPUT, EVENT_CODE, EVENT_RELEASED,
-    EVENT_DROPPED,
+    EVENT_DROPPED, EVENT_FAILED, EVENT_FLOOD,
 )
 
 COUNTER_NAMES = (
@@ -322,14 +322,15 @@ cdef class Core:
 
     def spawn(
         self, NativeModule module, bytes entry, params, config, uint64_t environment, bint inherit,
-        int64_t parent, link_tag, int64_t token, bint watched, bint followed, NativeRequest asker,
+        int64_t parent, link_tag, int64_t token, bint watched, bint followed, bint quiet, NativeRequest asker,
     ) -> tuple:
         """Start a process; EVENT_SPAWNED with `token` tells how its birth went.
 
         `params` are (kind "i32" | "i64" | "v128", 16 bytes little endian). With
         `link_tag` not None it is linked to `parent`, a process of any node. It
         prints where the process that made the request `asker` prints, if given.
-        The output returned of a `followed` process is its follower.
+        The output returned of a `followed` process is its follower. Of a `quiet` one no
+        EVENT_FAILED tells.
         Returns (pid, NativeOutput), or (0, None) when the node is full.
         """
         cdef Process* process
@@ -354,6 +355,7 @@ cdef class Core:
         output.pid = process.pid
         process.spawn_token = token
         process.watched = watched
+        process.logged = LOG_NEVER if quiet else LOG_UNDECIDED
         process.parent = parent
         if link_tag is not None:
             process.link_parent = 1
@@ -373,6 +375,10 @@ cdef class Core:
             free_process(process)
             return 0, None
         return pid, wrapped
+
+    def take_failures(self) -> int:
+        """How many processes failed since the last call, beyond those that EVENT_FAILED told of."""
+        return luna_exchange64(&self.runtime.failures_counted, 0)
 
     def provide_code(self, int64_t pid, error) -> None:
         """Answer EVENT_CODE: the module was given the code, or why it cannot be made."""

@@ -7,12 +7,13 @@ fiber was left.
 
 from libc.stdio cimport snprintf
 from libc.stdlib cimport free, malloc
-from libc.string cimport memcpy, strlen
+from libc.string cimport strlen
 
 from luna.scheduler._clock cimport set_timer
 from luna.scheduler._code cimport find_code
 from luna.scheduler._delivery cimport deliver, tell
 from luna.scheduler._events cimport abandon_request, emit
+from luna.scheduler._failure cimport end_with_error, end_with_status, end_with_trap, log_failure
 from luna.scheduler._output cimport hold
 from luna.scheduler._peers cimport block
 from luna.scheduler._platform cimport *
@@ -27,53 +28,6 @@ cdef uint64_t FUEL_MAX = 0x7FFFFFFFFFFFFFFF
 
 
 # -- how a call ended ----------------------------------------------------------------
-
-cdef void end_with_text(Process* process, wasm_byte_vec_t* message) noexcept nogil:
-    cdef char* text = <char*>malloc(message.size + 1)
-    memcpy(text, message.data, message.size)
-    text[message.size] = 0
-    end(process, EXIT_FAILURE, 1, text)
-    free(text)
-
-
-cdef void end_with_status(Process* process, int status) noexcept nogil:
-    """Note that the process called proc_exit. A shell sees 8 bits of its code."""
-    cdef char text[64]
-    cdef int code = status & 0xFF
-    if status == 0:
-        end(process, EXIT_NORMAL, 0, b"exited with code 0")
-        return
-    if code == 0:
-        code = 1  # a failure must not look like success
-    snprintf(text, sizeof(text), b"exited with code %d", status)
-    end(process, EXIT_FAILURE, code, text)
-
-
-cdef void end_with_error(Process* process, wasmtime_error_t* error) noexcept nogil:
-    """Note how the process failed; consumes the error."""
-    cdef wasm_byte_vec_t message
-    wasmtime_error_message(error, &message)
-    end_with_text(process, &message)
-    wasm_byte_vec_delete(&message)
-    wasmtime_error_delete(error)
-
-
-cdef void end_with_trap(Process* process, wasm_trap_t* trap) noexcept nogil:
-    cdef wasm_byte_vec_t message
-    cdef uint8_t code = 255
-    if wasmtime_trap_code(trap, &code) and code == LUNA_TRAP_OUT_OF_FUEL:
-        end(process, EXIT_FAILURE, 1, b"trap: all fuel consumed: the compute limit is reached")
-    else:
-        wasm_trap_message(trap, &message)
-        if message.size > 0 and message.data[message.size - 1] == 0:
-            message.size -= 1
-            end_with_text(process, &message)
-            message.size += 1
-        else:
-            end_with_text(process, &message)
-        wasm_byte_vec_delete(&message)
-    wasm_trap_delete(trap)
-
 
 cdef void drop_future(Process* process) noexcept nogil:
     """Deleting a pending future unwinds its fiber: this is how a process is stopped."""
@@ -239,6 +193,8 @@ cdef void conclude(Process* process) noexcept nogil:
     owns_foreign = process.owns_foreign
     if process.phase <= PHASE_INSTANTIATING:
         report_spawn(process, process.exit_text)
+    elif kind == EXIT_FAILURE:
+        log_failure(process)
     bury(process)
     is_told = (process.watched and process.phase > PHASE_INSTANTIATING) or output.size > 0
     if is_told:

@@ -80,6 +80,13 @@ cdef enum:
     OUTPUT_RELEASE_BYTES = 32 * 1024
     # bytes of an error or exit text
     TEXT_MAX = 4096
+    # bytes of a wasm backtrace, besides: its 20 frames may have Rust names of some hundred bytes each
+    BACKTRACE_BYTES_MAX = 8192
+    # failures told in full in FAILURES_NS, others are counted: enough to see what
+    # goes wrong, and a log that grows by no more than 120 KiB a second
+    FAILURES_LOGGED = 10
+    # nanoseconds
+    FAILURES_NS = 1_000_000_000
 
     # bytes queued for one peer from which on senders are suspended, and the
     # level at which they go on

@@ -27,6 +27,7 @@ cdef extern from * nogil:
     static inline int64_t luna_load64(const int64_t *p) { return __atomic_load_n(p, __ATOMIC_RELAXED); }
     static inline void luna_store64(int64_t *p, int64_t v) { __atomic_store_n(p, v, __ATOMIC_RELAXED); }
     static inline int64_t luna_add64(int64_t *p, int64_t v) { return __atomic_add_fetch(p, v, __ATOMIC_RELAXED); }
+    static inline int64_t luna_exchange64(int64_t *p, int64_t v) { return __atomic_exchange_n(p, v, __ATOMIC_RELAXED); }
     static inline void *luna_load_ptr(void *const *p) { return __atomic_load_n(p, __ATOMIC_ACQUIRE); }
     static inline void luna_store_ptr(void **p, void *v) { __atomic_store_n(p, v, __ATOMIC_RELEASE); }
     static inline void *luna_exchange_ptr(void **p, void *v) { return __atomic_exchange_n(p, v, __ATOMIC_ACQ_REL); }
@@ -104,6 +105,7 @@ cdef extern from * nogil:
     int64_t luna_load64(const int64_t*)
     void luna_store64(int64_t*, int64_t)
     int64_t luna_add64(int64_t*, int64_t)
+    int64_t luna_exchange64(int64_t*, int64_t)
     void* luna_load_ptr(void**)
     void luna_store_ptr(void**, void*)
     void* luna_exchange_ptr(void**, void*)

@@ -7,6 +7,7 @@ node is gone (`handle`). Executing wasm is `_execution`'s part.
 """
 
 from cython.operator cimport dereference as deref, preincrement
+from libc.stdio cimport snprintf
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, strlen
 
@@ -193,12 +194,14 @@ cdef void link_to(Process* process, int64_t peer, int64_t theirs, int64_t mine) 
 
 cdef void link_died(Process* process, int64_t peer, int64_t tag, int exit) noexcept nogil:
     cdef Signal* message
+    cdef char text[64]
     if process.links == NULL or process.links.erase(peer) == 0:
         return
     if exit == EXIT_NORMAL:
         return
     if process.die_when_link_dies:
-        end(process, EXIT_LINK_DIED, 1, b"a linked process died")
+        snprintf(text, sizeof(text), b"a linked process died: %lld", <long long>peer)
+        end(process, EXIT_LINK_DIED, 1, text)
         return
     message = new_signal(process.runtime, SIGNAL_LINK_DIED, peer)
     message.tag = tag

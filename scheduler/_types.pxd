@@ -101,6 +101,12 @@ cdef enum:
     # Python's, known here by a number (`pointer`); kinds from here on are ResourceKind's
     RESOURCE_FOREIGN = 16
 
+cdef enum:            # whether the log tells that a process failed
+    LOG_UNDECIDED = 0
+    LOG_FULL
+    LOG_COUNTED
+    LOG_NEVER                  # whoever started it tells
+
 cdef enum:
     OUTPUT_BUFFER = 0
     OUTPUT_INHERIT = 1
@@ -322,6 +328,7 @@ cdef struct Process:
     int exit_kind              # -1: alive
     int exit_code
     char* exit_text
+    int logged                 # LOG_...
     int exiting                # proc_exit was called with `exit_status`; it unwinds as a trap
     int exit_status
     int64_t newborn            # child to be started when this one next lets go
@@ -404,6 +411,8 @@ cdef enum:
     EVENT_CODE = 5             # pid wants code of module, that counts fuel or not, without some RowSet
     EVENT_RELEASED = 6         # pid has ended, which owned resources of Python's
     EVENT_DROPPED = 7          # number of a resource of Python's, lost with its message
+    EVENT_FAILED = 8           # pid, how many it is linked to, text: for the log
+    EVENT_FLOOD = 9            # more fail than the log takes; failures_counted grows until Python takes it
 
 cdef struct Event:
     Event* next
@@ -475,6 +484,9 @@ cdef struct Runtime:
     Event* last_event
     int event_fd
     int64_t next_request
+    int64_t failures_since     # when the second began that failures_logged counts in
+    int failures_logged
+    int64_t failures_counted   # that the log has no place for
     # to other nodes
     pthread_mutex_t peers_lock
     Peer* peers

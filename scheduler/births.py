@@ -46,6 +46,8 @@ class Spawn:
     """remember how it ends."""
     follow: bool = False
     """wait with what it prints for a follower."""
+    quiet: bool = False
+    """keep it out of the log if it fails: whoever started it tells."""
     check_entry: bool = False
     """refuse an entry that is missing or takes other parameters, and not let the process fail."""
     asker: NativeRequest | None = None
@@ -100,6 +102,7 @@ class Births:
             token,
             spawn.watch,
             spawn.follow,
+            spawn.quiet,
             spawn.asker,
         )
         if pid == 0:

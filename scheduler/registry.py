@@ -52,6 +52,9 @@ class Registry:
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
         self._environments: defaultdict[int, _Names] = defaultdict(_Names)
+        self._by_pid: dict[
+            int, dict[tuple[int, str], None]
+        ] = {}  # pid -> environment and name of its entries
 
     def install(self, set_handler: Callable[..., None]) -> None:
         """Serve the host calls about names."""
@@ -68,9 +71,13 @@ class Registry:
             return None
         pid = entry[1]
         if node_of(pid) == self._runtime.node_id and not self._runtime.exists(pid):
-            del names.entries[name]
+            self._remove_entry(environment, name)
             return None
         return entry
+
+    def names_of(self, pid: int) -> list[str]:
+        """The names that stand for a process, the oldest first; also of one that has just ended."""
+        return [name for _, name in self._by_pid.get(pid, ())]
 
     def put(self, environment: int, name: str, node_id: int, pid: int) -> None:
         """Register a name, in place of what it stood for. Raises GuestTrap when there are too many."""
@@ -79,7 +86,19 @@ class Registry:
             self._forget_dead(environment)
             if len(entries) >= MAX_NAMES:
                 raise GuestTrap(f"lunatic::registry::put: at most {MAX_NAMES} names")
+        self._remove_entry(environment, name)
         entries[name] = (node_id, pid)
+        self._by_pid.setdefault(pid, {})[environment, name] = None
+
+    def _remove_entry(self, environment: int, name: str) -> None:
+        """Forget a name, if there is such a one."""
+        entry = self._environments[environment].entries.pop(name, None)
+        if entry is None:
+            return
+        names = self._by_pid[entry[1]]
+        del names[environment, name]
+        if not names:
+            del self._by_pid[entry[1]]
 
     def _forget_dead(self, environment: int) -> None:
         for name in list(self._environments[environment].entries):
@@ -129,7 +148,7 @@ class Registry:
         pointer, size = request.args
         name = self._name(request, pointer, size)
         await self._settled(request.environment, name)
-        self._environments[request.environment].entries.pop(name, None)
+        self._remove_entry(request.environment, name)
 
     async def _get_or_spawn(self, request: Request) -> int:
         (

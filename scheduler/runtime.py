@@ -25,6 +25,7 @@ from luna.scheduler.births import DEFAULT_ENVIRONMENT, Births, Born, Spawn
 from luna.scheduler.config import Param, ProcessConfig
 from luna.scheduler.engine import Engines
 from luna.scheduler.facts import ExitKind, ExitStatus, ProcessInfo, RuntimeStatistics
+from luna.scheduler.failures import Failures
 from luna.scheduler.handlers import BuiltinHandlers
 from luna.scheduler.hostcalls import ALL_CALLS
 from luna.scheduler.lives import Lives
@@ -67,7 +68,9 @@ class Runtime:
         self._serving: dict[int, trio.CancelScope] = {}
         self._resources = Resources()
         self.peers: Final = PeerGateway(self._core)
-        Registry(self).install(self.set_handler)
+        registry = Registry(self)
+        registry.install(self.set_handler)
+        self._failures = Failures(registry.names_of, self._core.take_failures)
         BuiltinHandlers(self._modules).install(self.set_handler)
         StandardInput().install(self.set_handler)
         resolver = Resolver()
@@ -116,13 +119,15 @@ class Runtime:
         link_tag: int | None = None,
         watch: bool = True,
         follow: bool = False,
+        quiet: bool = False,
         check_entry: bool = True,
     ) -> int:
         """Start a process and return its pid once its module is instantiated.
 
         With `link_tag` it is linked to `parent`, a process of any node. With `watch`
         its end can be waited for. With `follow` it waits with what it prints for
-        `logs(pid, follow=True)`, or for `forget_follower`. Without `check_entry` a
+        `logs(pid, follow=True)`, or for `forget_follower`. With `quiet` the log has
+        nothing of its failure: the caller tells it. Without `check_entry` a
         process whose entry is missing, or takes other parameters, is born and fails.
         Raises InvalidError (entry, parameters, a start section that fails),
         RefusedError (limits), ClosedError (the runtime stops).
@@ -139,6 +144,7 @@ class Runtime:
                 link_tag=link_tag,
                 watch=watch,
                 follow=follow,
+                quiet=quiet,
                 check_entry=check_entry,
             )
         )
@@ -277,6 +283,7 @@ class Runtime:
                 _log.error(
                     "a guest is in a blocking system call; its thread is left to the end of this OS process"
                 )
+            self._failures.tell_counted()
             self._births.close()
             self._lives.close()
             self._resources.close()
@@ -295,6 +302,11 @@ class Runtime:
             case _core.EXITED:
                 _, pid, kind, code, reason, output = event
                 self._lives.ended(pid, ExitStatus(ExitKind(kind), code, explain(reason)), output)
+            case _core.FAILED:
+                _, pid, links, reason = event
+                self._failures.tell(pid, links, reason)
+            case _core.FLOOD:
+                nursery.start_soon(self._failures.tell_flood, name="flood of failures")
             case _core.OUTPUT:
                 self._lives.printed(event[1])
             case _core.RELEASED:

@@ -113,6 +113,6 @@ class _Program:
 
     async def __call__(self, runtime: Runtime) -> Exit:
         module = await runtime.load_module(self.data, self.name)
-        pid = await runtime.spawn(module, config=self.config, output="inherit")
+        pid = await runtime.spawn(module, config=self.config, output="inherit", quiet=True)
         status = await runtime.wait_exit(pid)
         return Exit(status.kind.name.lower(), status.code, status.reason)

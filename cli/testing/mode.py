@@ -92,7 +92,8 @@ def run_tests(
         return TestResult(file, names, 0, (), 0, selection.filtered_out)
     report = Report(lambda data: show(1, data), options, selection, _has_colors(options.color))
     config = guest_config((*directories, *options.directories), variables, options.arguments)
-    run_on_runtime(_Run(module, name, config, report, show))
+    # Processes that fail belong to tests: the report shows what matters of it.
+    run_on_runtime(_Run(module, name, config, report, show), log_level="error")
     return TestResult(
         file,
         names,

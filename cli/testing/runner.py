@@ -89,7 +89,12 @@ class TestRunner:
         self._families.begin()
         try:
             pid = await self._runtime.spawn(
-                self._module, entry=test.export, config=self._config, environment=environment, follow=True
+                self._module,
+                entry=test.export,
+                config=self._config,
+                environment=environment,
+                follow=True,
+                quiet=True,
             )
         except LunaError as error:
             raise InvalidError(

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import structlog
 
 from luna.cli.luna import main
 from luna.proto.run_directory import NodeRecord, prepare, run_directory, write_record
@@ -36,10 +37,17 @@ def own_environment(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytes
     monkeypatch.setenv("XDG_CACHE_HOME", str(directory / "cache"))
     monkeypatch.setenv("NO_COLOR", "1")
     monkeypatch.setenv("COLUMNS", "100")
-    monkeypatch.delenv("LUNA_CONNECT", raising=False)
-    monkeypatch.delenv("CARGO_MANIFEST_DIR", raising=False)
+    for name in ("LUNA_CONNECT", "LUNA_LOG", "RUST_LOG", "CARGO_MANIFEST_DIR"):
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(directory)
     return directory
+
+
+@pytest.fixture(autouse=True)
+def _own_logging() -> Iterator[None]:
+    """What a command sets up for its log ends with its test."""
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture

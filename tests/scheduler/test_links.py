@@ -39,7 +39,7 @@ async def test_the_death_of_a_child_kills_its_parent(lab: Lab, end: str) -> None
         {START} (drop (call $spawn_link 42:i64 @"child")) (call $park))
         (func (export "child") {end})""")
     assert status.kind is ExitKind.LINK_DIED
-    assert status.reason == "a linked process died"
+    assert status.reason == "a linked process died: 2"
     assert status.code == 1
 
 

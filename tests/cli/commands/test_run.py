@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 import wasmtime
 from tests.cli.conftest import Luna, Outcome
+from tests.scheduler.wat import guest
 
 from luna.cli.local_runtime import host_environment
 
@@ -47,6 +49,12 @@ ENVIRONMENT = """
     (drop (call $env (i32.const 1024) (i32.const 65536)))
     (call $print (i32.const 1) (i32.const 65536) (i32.load (i32.const 20)))
 """
+UNSEEN_CHILD = """
+    (func $fails (unreachable))
+    (func $child (export "child") (registry.put @"db/worker" 0:i64 (process.process_id)) (call $fails))
+    (func (export "_start") (process.monitor (call $spawn @"child")) (drop (call $receive_any -1:i64)))
+"""
+RECORD = re.compile(r"\[\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z WARN  luna::process\] .*")
 # The names of the first two preopened directories, one and three characters long.
 DIRECTORIES = """
     (drop (call $dir (i32.const 3) (i32.const 128) (i32.const 1)))
@@ -82,11 +90,47 @@ def test_exit_code_of_the_program_is_the_exit_code(luna: Luna, write: Write, cod
     assert luna("run", write(f"{HELLO}(call $exit (i32.const {code}))")) == Outcome(code, "hello\n", "")
 
 
-def test_trap_is_1_with_the_reason_on_stderr(luna: Luna, write: Write) -> None:
+def test_trap_is_1_with_reason_and_backtrace_on_stderr_once(luna: Luna, write: Write) -> None:
     outcome = luna("run", write(HELLO + "unreachable"))
     assert (outcome.code, outcome.stdout) == (1, "hello\n")
-    assert outcome.stderr.startswith("luna: p.wasm: ")
-    assert "unreachable" in outcome.stderr
+    first, *frames = outcome.stderr.splitlines()
+    assert first == "luna: p.wasm: trap: wasm `unreachable` instruction executed"
+    assert [frame.split(" (")[0] for frame in frames] == ["  0: main", "  1: function 9"]
+
+
+def test_child_that_fails_unseen_is_told_with_its_name(luna: Luna, own_environment: Path) -> None:
+    (own_environment / "p.wat").write_bytes(guest(UNSEEN_CHILD))
+    outcome = luna("run", "p.wat")
+    assert (outcome.code, outcome.stdout) == (0, "")
+    first, *frames = outcome.stderr.splitlines()
+    assert RECORD.fullmatch(first), first
+    assert first.endswith('] process 2 "db/worker" failed: trap: wasm `unreachable` instruction executed')
+    assert [frame.split(" (")[0] for frame in frames] == ["    0: fails", "    1: child"]
+
+
+def test_document_stays_alone_on_stdout_when_a_child_fails(luna: Luna, own_environment: Path) -> None:
+    (own_environment / "p.wat").write_bytes(guest(UNSEEN_CHILD))
+    outcome = luna("run", "--json", "p.wat")
+    assert json.loads(outcome.stdout)["data"]["exit"]["kind"] == "normal"
+    assert 'process 2 "db/worker" failed' in outcome.stderr
+
+
+@pytest.mark.parametrize("value", ["off", "error", "luna=error", "lunatic=off", "debug,luna::process=error"])
+def test_variable_silences_what_fails(
+    luna: Luna, own_environment: Path, monkeypatch: pytest.MonkeyPatch, value: str
+) -> None:
+    (own_environment / "p.wat").write_bytes(guest(UNSEEN_CHILD))
+    monkeypatch.setenv("LUNA_LOG", value)
+    assert luna("run", "p.wat") == Outcome(0, "", "")
+
+
+def test_bad_part_of_the_variable_is_told_once(
+    luna: Luna, write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LUNA_LOG", "luna=loud,info")
+    outcome = luna("run", write(HELLO))
+    assert (outcome.code, outcome.stdout) == (0, "hello\n")
+    assert outcome.stderr.count("'luna=loud' is ignored") == outcome.stderr.count("\n") == 1
 
 
 def test_endless_recursion_is_a_trap(luna: Luna, write: Write) -> None:

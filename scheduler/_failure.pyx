@@ -1,0 +1,138 @@
+"""Why a process failed: its reason with the wasm backtrace, and whether the node's log has it.
+
+Turning a trap into words costs more than the rest of a process's end, and a
+server may lose a hundred thousand processes in a second. So it is done only if
+somebody reads the words: whoever waits for the process or its output, or the
+log, which takes some failures of each second in full and of the others their
+number.
+"""
+
+from libc.stdio cimport snprintf
+from libc.stdlib cimport malloc
+from libc.string cimport memcmp, memcpy, strlen
+
+from luna.scheduler._events cimport emit
+from luna.scheduler._platform cimport *
+from luna.scheduler._process cimport end
+from luna.scheduler._types cimport *
+
+cdef extern from "<string.h>" nogil:
+    void* memmem(const void*, size_t, const void*, size_t)
+
+# How wasmtime writes a failure: the frames, then its cause.
+cdef const char* BACKTRACE = b"error while executing at wasm backtrace:\n"
+cdef const char* CAUSE = b"\n\nCaused by:\n"
+# How it is told here: the cause, then the frames, so that no bound cuts the cause.
+cdef const char* FRAMES = b"\nwasm backtrace:\n"
+
+
+cdef int has_place_in_log(Runtime* runtime) noexcept nogil:
+    """Whether the log takes one more failure in full; else it is counted."""
+    cdef int64_t now = luna_now_ns()
+    # Two threads may both begin a new second; then it has a few places more.
+    if now - luna_load64(&runtime.failures_since) >= FAILURES_NS:
+        luna_store64(&runtime.failures_since, now)
+        luna_store(&runtime.failures_logged, 0)
+    if luna_add(&runtime.failures_logged, 1) <= FAILURES_LOGGED:
+        return 1
+    if luna_add64(&runtime.failures_counted, 1) == 1:
+        emit(runtime, EVENT_FLOOD, 0, 0, 0, NULL, NULL)
+    return 0
+
+
+cdef int is_logged(Process* process) noexcept nogil:
+    """Whether the log has this failure in full; asked of it once."""
+    if process.logged == LOG_UNDECIDED:
+        process.logged = LOG_FULL if has_place_in_log(process.runtime) else LOG_COUNTED
+    return process.logged == LOG_FULL
+
+
+cdef int is_read(Process* process) noexcept nogil:
+    """Whether anybody will see the words; nobody will if it has ended already, by proc_exit."""
+    if process.exit_kind >= 0:
+        return 0
+    return process.watched or process.phase <= PHASE_INSTANTIATING or process.output.size > 0 or is_logged(process)
+
+
+cdef void end_with_message(Process* process, const char* data, size_t size, const char* known_cause) noexcept nogil:
+    """Note wasmtime's words, or `known_cause` with their frames, as the reason."""
+    cdef const char* cause = data
+    cdef size_t cause_size = size
+    cdef const char* frames = data
+    cdef size_t frames_size = 0
+    cdef const char* found
+    cdef char* text
+    if size > strlen(BACKTRACE) and memcmp(data, BACKTRACE, strlen(BACKTRACE)) == 0:
+        frames = data + strlen(BACKTRACE)
+        frames_size = size - strlen(BACKTRACE)
+        found = <const char*>memmem(frames, frames_size, CAUSE, strlen(CAUSE))
+        if found != NULL:
+            cause = found + strlen(CAUSE)
+            cause_size = size - <size_t>(cause - data)
+            frames_size = <size_t>(found - frames)
+    if known_cause != NULL:
+        cause = known_cause
+        cause_size = strlen(known_cause)
+    while cause_size > 0 and cause[cause_size - 1] == 10:
+        cause_size -= 1
+    cause_size = min(cause_size, <size_t>TEXT_MAX)
+    frames_size = min(frames_size, <size_t>BACKTRACE_BYTES_MAX)
+    text = <char*>malloc(cause_size + strlen(FRAMES) + frames_size + 1)
+    memcpy(text, cause, cause_size)
+    size = cause_size
+    if frames_size > 0:
+        memcpy(text + size, FRAMES, strlen(FRAMES))
+        memcpy(text + size + strlen(FRAMES), frames, frames_size)
+        size += strlen(FRAMES) + frames_size
+    text[size] = 0
+    process.exit_kind = EXIT_FAILURE
+    process.exit_code = 1
+    process.exit_text = text
+
+
+cdef void end_with_status(Process* process, int status) noexcept nogil:
+    """Note that the process called proc_exit. A shell sees 8 bits of its code."""
+    cdef char text[64]
+    cdef int code = status & 0xFF
+    if status == 0:
+        end(process, EXIT_NORMAL, 0, b"exited with code 0")
+        return
+    if code == 0:
+        code = 1  # a failure must not look like success
+    snprintf(text, sizeof(text), b"exited with code %d", status)
+    end(process, EXIT_FAILURE, code, text)
+
+
+cdef void end_with_error(Process* process, wasmtime_error_t* error) noexcept nogil:
+    """Note how the process failed; consumes the error."""
+    cdef wasm_byte_vec_t message
+    if is_read(process):
+        wasmtime_error_message(error, &message)
+        end_with_message(process, message.data, message.size, NULL)
+        wasm_byte_vec_delete(&message)
+    else:
+        end(process, EXIT_FAILURE, 1, b"trap")
+    wasmtime_error_delete(error)
+
+
+cdef void end_with_trap(Process* process, wasm_trap_t* trap) noexcept nogil:
+    """Note how the process failed; consumes the trap."""
+    cdef wasm_byte_vec_t message
+    cdef uint8_t code = 255
+    cdef const char* cause = NULL
+    if is_read(process):
+        if wasmtime_trap_code(trap, &code) and code == LUNA_TRAP_OUT_OF_FUEL:
+            cause = b"all fuel consumed: the compute limit is reached"
+        wasm_trap_message(trap, &message)  # ends with a zero byte
+        end_with_message(process, message.data, strlen(message.data), cause)
+        wasm_byte_vec_delete(&message)
+    else:
+        end(process, EXIT_FAILURE, 1, b"trap")
+    wasm_trap_delete(trap)
+
+
+cdef void log_failure(Process* process) noexcept nogil:
+    """Have the log tell of a process that failed. Before anyone linked to it can act: its names may go on."""
+    cdef int64_t links = <int64_t>process.links.size() if process.links != NULL else 0
+    if process.logged != LOG_NEVER and is_logged(process):
+        emit(process.runtime, EVENT_FAILED, process.pid, links, 0, NULL, process.exit_text)
