@@ -28,6 +28,7 @@ class VerbInfo:
 
 VERBS: tuple[VerbInfo, ...] = (
     VerbInfo("run", "Programs", True, "Run a program here, without a cluster, and exit with its exit code."),
+    VerbInfo("init", "Programs", True, "Make `luna run` the runner of a cargo project."),
     VerbInfo("spawn", "Programs", True, "Start a process on a node and print its pid."),
     VerbInfo("ps", "Programs", False, "List processes."),
     VerbInfo("logs", "Programs", False, "Show what a process wrote."),

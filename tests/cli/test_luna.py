@@ -44,7 +44,7 @@ def test_every_verb_has_help_json_and_a_way_to_choose_the_node(luna: Luna, verb:
     assert (outcome.code, outcome.stderr) == (0, "")
     assert f"Usage: luna {verb}" in outcome.stdout
     assert "--json" in outcome.stdout
-    assert ("--connect" in outcome.stdout) == (verb != "run")
+    assert ("--connect" in outcome.stdout) == (verb not in ("run", "init"))
 
 
 def test_every_command_module_is_in_the_table() -> None:
