@@ -14,15 +14,25 @@ from luna.cli.app import App
 from luna.cli.following import Exit, shell_code
 from luna.cli.local_runtime import guest_config, run_on_runtime, stdout_on_stderr
 from luna.cli.module_file import module_name, read_module
-from luna.cli.options import VARIABLE, Verb, json_option
+from luna.cli.options import VARIABLE, Parsed, Verb, json_option
 from luna.cli.params import check_unicode
 from luna.cli.result import NOTHING, Line, Result
 from luna.cli.testing.binary import BENCH, find_tests, is_built_by_cargo_test
 from luna.cli.testing.mode import TestResult, run_tests
 
 if TYPE_CHECKING:
+    from luna.node.config import Address
     from luna.scheduler.config import ProcessConfig
     from luna.scheduler.runtime import Runtime
+
+
+def _parse_listen(text: str) -> Address:
+    from luna.node.config import parse_address
+
+    return parse_address(text)
+
+
+LISTEN = Parsed("host:port", _parse_listen)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +78,12 @@ class RunResult(Result):
     type=VARIABLE,
     help="An environment variable, besides those of this shell. Repeatable.",
 )
+@click.option(
+    "--metrics",
+    metavar="HOST:PORT",
+    type=LISTEN,
+    help="Where to serve metrics to Prometheus while the program runs, at /metrics; port 0 picks a free one.",
+)
 @click.option(BENCH, "bench", is_flag=True, help="Give the program --bench as its last argument.")
 @json_option
 @click.argument("file")
@@ -77,6 +93,7 @@ def command(
     app: App,
     directories: tuple[str, ...],
     variables: tuple[tuple[str, str], ...],
+    metrics: Address | None,
     bench: bool,
     file: str,
     arguments: tuple[str, ...],
@@ -102,7 +119,7 @@ def command(
     name = module_name(file)
     config = guest_config(directories, dict(variables), (name, *arguments))
     with stdout_on_stderr() if app.output.json else nullcontext():
-        return RunResult(file, run_on_runtime(_Program(module, name, config)))
+        return RunResult(file, run_on_runtime(_Program(module, name, config, metrics)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,8 +127,25 @@ class _Program:
     data: bytes
     name: str
     config: ProcessConfig
+    metrics: Address | None
 
     async def __call__(self, runtime: Runtime) -> Exit:
+        if self.metrics is None:
+            return await self._run(runtime)
+        import trio
+
+        from luna.node.metrics import MetricsPage
+        from luna.node.metrics_server import PATH, start_metrics_server
+
+        async with trio.open_nursery() as nursery:
+            page = MetricsPage(runtime, {})
+            address = await start_metrics_server(nursery, self.metrics, page.render)
+            click.echo(f"luna: metrics at http://{address}{PATH.decode()}", err=True)
+            end = await self._run(runtime)
+            nursery.cancel_scope.cancel()
+        return end
+
+    async def _run(self, runtime: Runtime) -> Exit:
         module = await runtime.load_module(self.data, self.name)
         pid = await runtime.spawn(module, config=self.config, output="inherit", quiet=True)
         status = await runtime.wait_exit(pid)

@@ -9,6 +9,8 @@ import re
 import signal
 import subprocess
 import sys
+import time
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -196,6 +198,49 @@ def test_interruption_ends_a_busy_program(write: Write) -> None:
     _, stderr = process.communicate(timeout=30)
     assert process.returncode == 130
     assert stderr.strip() == "luna: interrupted"
+
+
+def test_metrics_are_served_while_the_program_runs(own_environment: Path) -> None:
+    (own_environment / "p.wat").write_text("""(module
+        (import "lunatic::metrics" "counter" (func $counter (param i32 i32 i64)))
+        (memory (export "memory") 1)
+        (data (i32.const 0) "answer")
+        (func (export "_start")
+          (call $counter (i32.const 0) (i32.const 6) (i64.const 42))
+          (loop (br 0))))""")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "luna.cli.luna", "run", "--metrics", "127.0.0.1:0", "p.wat"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None
+    said, _, url = process.stderr.readline().strip().rpartition(" ")
+    assert said == "luna: metrics at"
+    page = ""
+    deadline = time.monotonic() + 30
+    while "answer_total 42.0" not in page and time.monotonic() < deadline:  # until the program has begun
+        with urllib.request.urlopen(url, timeout=30) as answer:
+            page = answer.read().decode()
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "answer_total 42.0" in page
+    assert "luna_node_processes 1.0" in page
+
+
+@pytest.mark.parametrize(
+    ("address", "code", "said"),
+    [
+        ("nowhere", 2, "'nowhere' is not an address"),
+        ("192.0.2.1:1", 1, "cannot serve metrics on 192.0.2.1:1"),
+    ],
+)
+def test_metrics_that_cannot_be_served(luna: Luna, write: Write, address: str, code: int, said: str) -> None:
+    outcome = luna("run", "--metrics", address, write(HELLO))
+    assert (outcome.code, outcome.stdout) == (code, "")
+    assert said in outcome.stderr
+    assert "Traceback" not in outcome.stderr
 
 
 @pytest.mark.parametrize(
