@@ -423,7 +423,7 @@ class Database:
         self.give_up_turn()
         time.sleep(min(0.001 * (calls + 1), MAX_BUSY_WAIT_S))
         self._take_turn()
-        return True
+        return not self._closing
 
     def _is_not_atomic(self) -> bool:
         """Whether a transaction that is to be committed has changed several files; it is rolled back then.

@@ -501,7 +501,7 @@ async def test_a_long_query_holds_neither_trio_nor_other_processes(databases: Da
     await wait_for(lambda: databases.handlers._limiter.borrowed_tokens == 0, "the query is interrupted")
 
 
-@pytest.mark.parametrize("call", ["execute", "step", "busy"])
+@pytest.mark.parametrize("call", ["execute", "step"])
 async def test_the_death_of_a_process_ends_its_query_and_its_transaction(
     databases: Databases, call: str
 ) -> None:
@@ -509,8 +509,6 @@ async def test_the_death_of_a_process_ends_its_query_and_its_transaction(
     run = {
         "execute": f'(drop (sqlite.execute 0:i64 @"{ENDLESS}"))',
         "step": f'(drop (sqlite.sqlite3_step (sqlite.query_prepare 0:i64 @"{ENDLESS}")))',
-        "busy": """(drop (call $open @"a.db"))
-            (drop (sqlite.execute 1:i64 @"PRAGMA busy_timeout = 1000000000; INSERT INTO t VALUES (2)"))""",
     }[call]
     pid = await databases.spawn(f"""{START}
         (drop (call $open @"a.db"))
@@ -525,6 +523,20 @@ async def test_the_death_of_a_process_ends_its_query_and_its_transaction(
     assert databases.handlers._limiter.borrowed_tokens == 0
     assert databases.rows("SELECT * FROM t") == []
     assert [path.name for path in databases.directory.iterdir()] == ["a.db"]
+
+
+async def test_the_death_of_a_process_ends_its_waiting_for_a_lock(databases: Databases) -> None:
+    databases.rows("CREATE TABLE t(a)")
+    holder = apsw.Connection(str(databases.directory / "a.db"), vfs=sqlite_database.VFS)
+    holder.execute("BEGIN IMMEDIATE")
+    pid = await databases.spawn(f"""{START}
+        (drop (call $open @"a.db")) (report 1:i64)
+        (drop (sqlite.execute 0:i64 @"PRAGMA busy_timeout = 1000000000; INSERT INTO t VALUES (1)")))""")
+    await wait_for(lambda: databases.lab.reports == [1] and databases.handlers._limiter.borrowed_tokens == 1)
+    databases.lab.runtime.kill(pid)
+    await wait_for(lambda: databases.handlers._closer._connections == 0, "the database is closed")
+    holder.close()
+    assert databases.rows("SELECT * FROM t") == []
 
 
 async def test_a_call_that_cannot_be_interrupted_keeps_no_others_waiting(
