@@ -134,10 +134,10 @@ class TlsHandlers:
         host = _read_host(request, host_at, host_size)
         request.check(out, ID_BYTES)
         count &= 0xFFFF_FFFF
-        if count:
+        if count:  # else the pointer means nothing
             request.check(authorities_at, count * SLICE.size)
         try:
-            authorities = _read_authorities(request, authorities_at, count)
+            authorities = _read_authorities(request, authorities_at, count) if count else []
             with trio.fail_after(seconds_of(timeout_ms)):
                 context = await self._client_context(authorities)
                 connection = await self._dial(host, port & 0xFFFF, context)

@@ -6,6 +6,7 @@ import errno
 import os
 import re
 import socket
+import struct
 from typing import Any, Final
 
 import pytest
@@ -112,6 +113,9 @@ def _ipv6() -> bool:
 needs_ipv6 = pytest.mark.skipif(not _ipv6(), reason="this machine has no IPv6 loopback")
 
 REFUSED: Final = os_error(errno.ECONNREFUSED)
+
+RESET: Final = struct.pack("ii", 1, 0)
+"""SO_LINGER: closing resets the connection."""
 
 
 def tcp_partner() -> trio.socket.SocketType:

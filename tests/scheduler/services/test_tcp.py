@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import socket
-import struct
 from collections.abc import AsyncIterator
 from contextlib import ExitStack, asynccontextmanager
 
@@ -18,6 +17,7 @@ from luna.scheduler.services.tcp import TcpConnection
 
 from .kit import (
     REFUSED,
+    RESET,
     START,
     dial,
     needs_ipv6,
@@ -47,10 +47,6 @@ async def crowded_listener() -> AsyncIterator[int]:
             if scope.cancelled_caught:
                 break
         yield port
-
-
-RESET = struct.pack("ii", 1, 0)
-"""SO_LINGER: closing resets the connection."""
 
 
 async def test_two_guests_talk(lab: Lab) -> None:

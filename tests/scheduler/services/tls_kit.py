@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Final
 
+import pytest
 import trio
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -192,15 +193,20 @@ async def receive_plain(stream: trio.abc.ReceiveStream, size: int) -> bytes:
 
 
 class RecordPartner:
-    """A server whose records the test sends itself, in pieces or not at all."""
+    """A partner whose records the test sends itself, in pieces or not at all; a server by default."""
 
-    def __init__(self, sock: trio.socket.SocketType) -> None:
+    def __init__(self, sock: trio.socket.SocketType, context: ssl.SSLContext | None = None) -> None:
         self.sock = sock
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        self._object = server_side().wrap_bio(self._incoming, self._outgoing, server_side=True)
+        self._object = (context or server_side()).wrap_bio(
+            self._incoming,
+            self._outgoing,
+            server_side=context is None,
+            server_hostname=None if context is None else "localhost",
+        )
 
     async def shake_hands(self) -> None:
-        """Ends with all that the server has to say until then, tickets included, sent."""
+        """Ends with all said that is to be said until then: tickets, or why it failed."""
         with trio.fail_after(PATIENCE_S):
             while True:
                 try:
@@ -209,8 +215,9 @@ class RecordPartner:
                     await self._send(self._outgoing.read())
                     self._incoming.write(await self.sock.recv(65536))
                 else:
-                    await self._send(self._outgoing.read())
                     return
+                finally:
+                    await self._send(self._outgoing.read())
 
     async def _send(self, data: bytes) -> None:
         await trio.SocketStream(self.sock).send_all(data)
@@ -220,11 +227,19 @@ class RecordPartner:
         self._object.write(data)
         return self._outgoing.read()
 
+    def goodbye(self) -> bytes:
+        """The record close_notify."""
+        with pytest.raises(ssl.SSLWantReadError):
+            self._object.unwrap()
+        return self._outgoing.read()
+
     async def receive(self) -> bytes:
         """What the guest says, up to one record; none at its close_notify."""
         with trio.fail_after(PATIENCE_S):
             while True:
                 try:
                     return self._object.read(65536)
+                except ssl.SSLZeroReturnError:
+                    return b""
                 except ssl.SSLWantReadError:
                     self._incoming.write(await self.sock.recv(65536))
