@@ -49,7 +49,8 @@ def guest_config(
 def run_on_runtime(function: Callable[[Runtime], Awaitable[T]], log_level: str = "warn") -> T:
     """What `function` returns when it is given a runtime, which ends with it, and all processes too.
 
-    What is logged from `log_level` on, unless LUNA_LOG says otherwise, goes to stderr. Raises KeyboardInterrupt, after everything has stopped, on Ctrl-C; else what `function` raises.
+    What is logged from `log_level` on, unless LUNA_LOG says otherwise, goes to stderr. Raises
+    KeyboardInterrupt, after everything has stopped, on Ctrl-C; else what `function` raises.
     """
     import trio
 

@@ -178,6 +178,16 @@ def test_names_are_listed_without_a_look_at_the_code(luna: Luna, project: Projec
     assert listed == Outcome(0, "m::a: test\n", "")
 
 
+def test_binary_of_which_nothing_runs_is_not_even_compiled(luna: Luna, project: Project) -> None:
+    file = project.built(binary(("m::a", ""), ("#ignore_m::b", ""), imports='(import "no" "such" (func))'))
+    outcome = luna("run", file, "b")
+    assert (outcome.code, outcome.stderr) == (0, "")
+    assert without_time(outcome.stdout) == (
+        "\nrunning 1 test\ntest m::b ... ignored\n\ntest result: ok. 0 passed; 0 failed; 1 ignored; "
+        "0 measured; 1 filtered out; finished in 0.00s\n\n"
+    )
+
+
 def test_output_is_shown_as_asked_for(luna: Luna, project: Project) -> None:
     file = project.built(binary(PASSES))
     assert "said" not in luna("run", file).stdout
