@@ -14,8 +14,8 @@ DESCRIPTORS: Final = 1 << 20
 def raise_descriptor_limit() -> None:
     """Take as many descriptors as the system gives, up to `DESCRIPTORS`.
 
-    Shells give 1024, for the sake of programs that use select(); a process whose config has directories
-    holds one for each.
+    Shells give 1024, for the sake of programs that use select(); a process that uses files holds one for each
+    of its directories.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, DESCRIPTORS)

@@ -18,19 +18,29 @@ HOLD_MANY = """
   (import "lunatic::process" "spawn"
     (func $spawn (param i64 i64 i64 i32 i32 i32 i32 i32) (result i32)))
   (import "lunatic::process" "sleep_ms" (func $sleep_ms (param i64)))
-  (import "wasi_snapshot_preview1" "sched_yield" (func $sched_yield (result i32)))
+  (import "lunatic::process" "process_id" (func $process_id (result i64)))
+  (import "lunatic::message" "create_data" (func $create_data (param i64 i64)))
+  (import "lunatic::message" "send" (func $send (param i64) (result i32)))
+  (import "lunatic::message" "receive" (func $receive (param i32 i32 i64) (result i32)))
+  (import "wasi_snapshot_preview1" "fd_prestat_get" (func $fd_prestat_get (param i32 i32) (result i32)))
   (memory (export "memory") 1)
-  (data (i32.const 8) "wait")
-  (func (export "wait") (call $sleep_ms (i64.const 60000)))
+  (data (i32.const 8) "hold\\7e")  ;; the entry, and its parameter: an i64
+  (func (export "hold") (param $parent i64)
+    (if (call $fd_prestat_get (i32.const 3) (i32.const 64)) (then unreachable))  ;; opens the directory
+    (call $create_data (i64.const 0) (i64.const 0))
+    (drop (call $send (local.get $parent)))
+    (call $sleep_ms (i64.const 60000)))
   (func (export "_start") (local $count i32)
+    (i64.store (i32.const 13) (call $process_id))
     (loop $next
-      (if (call $spawn (i64.const 0) (i64.const -1) (i64.const -1) (i32.const 8) (i32.const 4)
-                       (i32.const 16) (i32.const 0) (i32.const 0))
+      (if (call $spawn (i64.const 1) (i64.const -1) (i64.const -1) (i32.const 8) (i32.const 4)
+                       (i32.const 12) (i32.const 17) (i32.const 128))
         (then unreachable))
+      (if (call $receive (i32.const 0) (i32.const 0) (i64.const 20000)) (then unreachable))
       (local.set $count (i32.add (local.get $count) (i32.const 1)))
       (br_if $next (i32.lt_u (local.get $count) (i32.const 600))))))
 """
-"""600 processes at once; as they import WASI, each holds the current directory open"""
+"""600 processes at once that each hold the current directory open; linked, so that none fails unseen"""
 
 
 def test_the_limit_becomes_the_systems() -> None:

@@ -1,9 +1,9 @@
-//! Many processes at once: 2000 alive, a ring of messages through all, then all ended.
+//! Many processes at once: 20 000 alive, a ring of messages through all, then all ended.
 
 use luna_rust_guests::{wait_until, PATIENCE};
 use lunatic::{Mailbox, Process};
 
-const CROWD: u64 = 2000;
+const CROWD: u64 = 20_000;
 
 /// Passes each number on, one more, to the next; 0 ends it.
 fn pass_on(next: Process<u64>, mailbox: Mailbox<u64>) {
