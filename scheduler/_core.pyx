@@ -5,6 +5,7 @@ from any thread unless it says otherwise; none holds the GIL while it waits.
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
+from cython.operator cimport dereference as deref
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, strncpy
 
@@ -15,6 +16,7 @@ from luna.scheduler._execution cimport destroy
 from luna.scheduler._linker cimport HostTable, Linker
 from luna.scheduler._handles cimport NativeModule, NativeOutput, NativeRequest, wrap_output
 from luna.scheduler._memories cimport use_slab_memories
+from luna.scheduler._names cimport *
 from luna.scheduler._namespaces cimport allow_namespace, refuse_everything
 from luna.scheduler._output cimport new_output
 from luna.scheduler._peers cimport add_peer, close_peers, consume_frame, find_peer, frame_size, init_peers, queue_bytes
@@ -109,6 +111,14 @@ cdef void take_snapshots(Shard* shard, vector[Snapshot]* snapshots) noexcept nog
     pthread_mutex_unlock(&shard.lock)
 
 
+cdef list decoded(vector[string]* texts):
+    return [text.decode() for text in deref(texts)]
+
+
+cdef void free_texts(vector[string]* texts) noexcept nogil:
+    del texts
+
+
 cdef void discard_events(Runtime* runtime) noexcept nogil:
     """Free events that nobody will take."""
     cdef Event* event = take_events(runtime)
@@ -121,6 +131,8 @@ cdef void discard_events(Runtime* runtime) noexcept nogil:
             release_output(<Output*>event.pointer)
         elif event.kind == EVENT_CODE:
             free(event.pointer)
+        elif event.kind == EVENT_FAILED:
+            free_texts(<vector[string]*>event.pointer)
         free_event(event)
         event = following
 
@@ -140,6 +152,7 @@ cdef class Core:
         init_queues(self.runtime)
         init_clock(self.runtime)
         init_table(self.runtime)
+        init_names(self.runtime)
         if not init_events(self.runtime) or not init_peers(self.runtime):
             raise OSError("no file descriptor left for the runtime")
 
@@ -220,6 +233,7 @@ cdef class Core:
             if not stuck:
                 self.destroy_processes()
                 empty_clock(runtime)
+                clear_names(runtime)
                 discard_events(runtime)
                 close_events(runtime)
         if not stuck:
@@ -401,6 +415,33 @@ cdef class Core:
         """Whether a process of this node lives, in whatever environment."""
         return pid >> NODE_SHIFT == self.runtime.node_id and is_alive(self.runtime, pid, ANY_ENVIRONMENT) != 0
 
+    # -- names --
+
+    def find_name(self, uint64_t environment, bytes name) -> tuple | None:
+        """(node id, pid) that a name stands for, held or not; None for none."""
+        cdef Registered found
+        if find_name(self.runtime, environment, name, len(name), 1, &found) != NAME_TAKEN:
+            return None
+        return found.node, found.pid
+
+    def put_name(self, uint64_t environment, bytes name, int64_t node, int64_t pid) -> bool:
+        """Have a name stand for a process, held or not; False when there are too many."""
+        return put_name(self.runtime, environment, name, len(name), 1, node, pid) == NAME_TAKEN
+
+    def remove_name(self, uint64_t environment, bytes name) -> None:
+        """Forget a name, held or not."""
+        remove_name(self.runtime, environment, name, len(name), 1)
+
+    def hold_name(self, uint64_t environment, bytes name, bint held) -> None:
+        """Have guests that use a name ask Python for it, or no more."""
+        hold_name(self.runtime, environment, name, len(name), held)
+
+    def names_of(self, int64_t pid) -> list:
+        """The names of a process, the oldest first; also of one that has just ended."""
+        cdef vector[string] names
+        names_of(self.runtime, pid, &names)
+        return decoded(&names)
+
     @property
     def pressure(self) -> bool:
         """Whether the node is short of memory; see set_pressure."""
@@ -443,6 +484,10 @@ cdef class Core:
                 refused = (<char*>event.pointer)[:sizeof(RowSet)]
                 free(event.pointer)
                 events.append((EVENT_CODE, event.a, event.b, bool(event.c), refused))
+            elif event.kind == EVENT_FAILED:
+                names = decoded(<vector[string]*>event.pointer)
+                free_texts(<vector[string]*>event.pointer)
+                events.append((EVENT_FAILED, event.a, event.b, names, text))
             else:
                 events.append((event.kind, event.a, event.b, text))
             free_event(event)

@@ -10,8 +10,10 @@ number.
 from libc.stdio cimport snprintf
 from libc.stdlib cimport malloc
 from libc.string cimport memcmp, memcpy, strlen
+from libcpp.string cimport string
 
 from luna.scheduler._events cimport emit
+from luna.scheduler._names cimport names_of
 from luna.scheduler._platform cimport *
 from luna.scheduler._process cimport end
 from luna.scheduler._types cimport *
@@ -134,5 +136,8 @@ cdef void end_with_trap(Process* process, wasm_trap_t* trap) noexcept nogil:
 cdef void log_failure(Process* process) noexcept nogil:
     """Have the log tell of a process that failed. Before anyone linked to it can act: its names may go on."""
     cdef int64_t links = <int64_t>process.links.size() if process.links != NULL else 0
+    cdef vector[string]* names
     if process.logged != LOG_NEVER and is_logged(process):
-        emit(process.runtime, EVENT_FAILED, process.pid, links, 0, NULL, process.exit_text)
+        names = new vector[string]()
+        names_of(process.runtime, process.pid, names)
+        emit(process.runtime, EVENT_FAILED, process.pid, links, 0, names, process.exit_text)

@@ -51,6 +51,14 @@ cdef enum:
     # calls into the guest from its own host calls, one within the other, that
     # lunatic::trap::catch may make; each holds a fiber of its own
     NESTED_CALLS_MAX = 64
+    # names in one environment: a guest that registers without end must not take
+    # the node's memory
+    NAMES_MAX = 1_000_000
+    # bytes of one name; guest libraries make them of type names. MAX_NAME_BYTES
+    # of luna.scheduler.registry
+    NAME_BYTES_MAX = 4096
+    # nanoseconds between two looks through all names for those of the dead
+    SWEEP_INTERVAL_NS = 1_000_000_000
     # entries of each resource table of a process: configs, modules, timers, errors
     RESOURCES_MAX = 1_000_000
     # ways one module is kept linked for, that is: sets of host calls its
@@ -94,7 +102,7 @@ cdef enum:
     PEER_LOW_WATER = 2 * 1024 * 1024
     # milliseconds of a wait or a timer; longer ones count as that. It is 278
     # years: nanoseconds from now on are still an int64_t
-    MILLISECONDS_MAX = 0x7FFFFFFFFFF
+    MILLISECONDS_MAX = 8_796_093_022_207
     # poll_oneoff subscriptions of one call
     POLL_SUBSCRIPTIONS_MAX = 1024
 

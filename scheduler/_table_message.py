@@ -12,7 +12,7 @@ from luna.scheduler._hostcall import HostCall, Rows, Where
 _message = Rows("lunatic::message", Where.NATIVE)
 _error = Rows("lunatic::error", Where.NATIVE)
 _timer = Rows("lunatic::timer", Where.NATIVE)
-_registry = Rows("lunatic::registry", Where.REQUEST)
+_registry = Rows("lunatic::registry", Where.NATIVE)
 
 _NO_DATA = "no scratch; scratch is not a data message"
 _UNSENDABLE = "no scratch; for another node, a scratch that is not plain data of at most 48 MiB"

@@ -126,7 +126,7 @@ ROWS: Final[tuple[HostCall, ...]] = (
         "2 it existed; on 0 and 2 both ids are written.",
         traps="spawning not permitted; unknown config or module; malformed params; out of bounds; not UTF-8",
         suspends=True,
-        where=Where.REQUEST,
+        where=Where.NATIVE,
         departs=(
             "A failed spawn registers nothing; Lunatic registers the error id. A dead process is spawned "
             f"anew. {_CUT} {_CHILD}"

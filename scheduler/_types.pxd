@@ -411,7 +411,7 @@ cdef enum:
     EVENT_CODE = 5             # pid wants code of module, that counts fuel or not, without some RowSet
     EVENT_RELEASED = 6         # pid has ended, which owned resources of Python's
     EVENT_DROPPED = 7          # number of a resource of Python's, lost with its message
-    EVENT_FAILED = 8           # pid, how many it is linked to, text: for the log
+    EVENT_FAILED = 8           # pid, how many it is linked to, its names, text: for the log
     EVENT_FLOOD = 9            # more fail than the log takes; failures_counted grows until Python takes it
 
 cdef struct Event:
@@ -453,6 +453,7 @@ cdef struct Runtime:
     int stopping
     int started
     int64_t processes_max
+    void* names                # see _names
     Row* rows                  # the host-call table, Python's
     int row_count
     int pressure               # no memory for new processes

@@ -29,13 +29,12 @@ _log = structlog.get_logger("luna.process")
 class Failures:
     """What the log is told of failed processes of one runtime."""
 
-    def __init__(self, names_of: Callable[[int], Sequence[str]], take_counted: Callable[[], int]) -> None:
-        """`names_of(pid)` are the names it was registered under; `take_counted()` is how many more failed."""
-        self._names_of = names_of
+    def __init__(self, take_counted: Callable[[], int]) -> None:
+        """`take_counted()` is how many more failed."""
         self._take_counted = take_counted
 
-    def tell(self, pid: int, links: int, reason: str) -> None:
-        """A process failed, and that many others are linked to it."""
+    def tell(self, pid: int, links: int, names: Sequence[str], reason: str) -> None:
+        """A process failed, that was registered under names, and that many others are linked to it."""
         first, _, frames = explain(reason).partition("\n")
         details: dict[str, object] = {}
         if node_of(pid) != LOCAL_NODE_ID:
@@ -44,7 +43,7 @@ class Failures:
             details["links"] = links
         if frames:
             details["stack"] = frames
-        _log.warning(f"process {self._called(pid)} failed: {first}", **details)
+        _log.warning(f"process {_called(pid, names)} failed: {first}", **details)
 
     async def tell_flood(self) -> None:
         """More fail than are told in full: tell after a while how many they were."""
@@ -57,12 +56,13 @@ class Failures:
         if count:
             _log.warning(f"and {count} more process{'es' if count > 1 else ''} failed")
 
-    def _called(self, pid: int) -> str:
-        """The number of a process on its node, and its names."""
-        names = [_shortened(name) for name in self._names_of(pid)]
-        if len(names) > NAMES_SHOWN:
-            names[NAMES_SHOWN:] = [f"and {len(names) - NAMES_SHOWN} more names"]
-        return " ".join([str(serial_of(pid)), *names])
+
+def _called(pid: int, names: Sequence[str]) -> str:
+    """The number of a process on its node, and its names."""
+    shown = [_shortened(name) for name in names[:NAMES_SHOWN]]
+    if len(names) > NAMES_SHOWN:
+        shown.append(f"and {len(names) - NAMES_SHOWN} more names")
+    return " ".join([str(serial_of(pid)), *shown])
 
 
 def _shortened(name: str) -> str:

@@ -1,24 +1,22 @@
 """Names for processes (`lunatic::registry`) and `process::get_or_spawn`, on one node.
 
-One map of names per environment. A name is forgotten when its process, if it is
-one of this node, is dead; `get_or_spawn` holds its name until the child is born,
-so that two callers at once get one process.
+Names belong to an environment. A name whose process was one of this node and is
+dead is free; `get_or_spawn` holds its name until the child is born, so that two
+callers at once get one process.
 """
 
 from __future__ import annotations
 
 import struct
-from collections import defaultdict
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, final
 
 import trio
 
 from luna.proto.errors import LunaError
-from luna.proto.ids import node_of
 from luna.proto.limits import MAX_ENTRY_BYTES, MAX_PARAMS
+from luna.scheduler._core import Core
 from luna.scheduler.config import Param
 from luna.scheduler.requests import GuestTrap, Request
 
@@ -28,9 +26,9 @@ if TYPE_CHECKING:
 __all__ = ["Registry"]
 
 MAX_NAMES: Final = 1_000_000
-"""names in one environment; a guest that registers without end must not take the node's memory."""
+"""names in one environment; NAMES_MAX of `_limits.pxd`."""
 MAX_NAME_BYTES: Final = 4096
-"""bytes of one name; guest libraries make them of type names."""
+"""bytes of one name; NAME_BYTES_MAX of `_limits.pxd`."""
 
 FOUND, NOT_FOUND = 0, 1
 SPAWNED, SPAWN_FAILED, EXISTED = 0, 1, 2
@@ -39,25 +37,20 @@ PARAM_KINDS: Final = {0x7F: "i32", 0x7E: "i64", 0x7B: "v128"}
 
 
 @final
-@dataclass(slots=True)
-class _Names:
-    entries: dict[str, tuple[int, int]] = field(default_factory=dict)  # name -> node id, pid
-    held: dict[str, trio.Event] = field(default_factory=dict)  # names being spawned for
-
-
-@final
 class Registry:
-    """The names of every environment of one runtime. For one trio thread."""
+    """The names of every environment of one runtime. For one trio thread.
 
-    def __init__(self, runtime: Runtime) -> None:
+    They are kept in the core, which answers guests about them itself. Here is what
+    has to wait: spawning for a name, and whoever uses it meanwhile.
+    """
+
+    def __init__(self, runtime: Runtime, core: Core) -> None:
         self._runtime = runtime
-        self._environments: defaultdict[int, _Names] = defaultdict(_Names)
-        self._by_pid: dict[
-            int, dict[tuple[int, str], None]
-        ] = {}  # pid -> environment and name of its entries
+        self._core = core
+        self._held: dict[tuple[int, str], trio.Event] = {}
 
     def install(self, set_handler: Callable[..., None]) -> None:
-        """Serve the host calls about names."""
+        """Serve the host calls about names that are held."""
         set_handler("lunatic::registry", "put", self._put)
         set_handler("lunatic::registry", "get", self._get)
         set_handler("lunatic::registry", "remove", self._remove)
@@ -65,61 +58,29 @@ class Registry:
 
     def lookup(self, environment: int, name: str) -> tuple[int, int] | None:
         """(node id, pid) registered under a name; None if there is none or it has died."""
-        names = self._environments[environment]
-        entry = names.entries.get(name)
-        if entry is None:
-            return None
-        pid = entry[1]
-        if node_of(pid) == self._runtime.node_id and not self._runtime.exists(pid):
-            self._remove_entry(environment, name)
-            return None
-        return entry
-
-    def names_of(self, pid: int) -> list[str]:
-        """The names that stand for a process, the oldest first; also of one that has just ended."""
-        return [name for _, name in self._by_pid.get(pid, ())]
+        return self._core.find_name(environment, name.encode())
 
     def put(self, environment: int, name: str, node_id: int, pid: int) -> None:
         """Register a name, in place of what it stood for. Raises GuestTrap when there are too many."""
-        entries = self._environments[environment].entries
-        if name not in entries and len(entries) >= MAX_NAMES:
-            self._forget_dead(environment)
-            if len(entries) >= MAX_NAMES:
-                raise GuestTrap(f"lunatic::registry::put: at most {MAX_NAMES} names")
-        self._remove_entry(environment, name)
-        entries[name] = (node_id, pid)
-        self._by_pid.setdefault(pid, {})[environment, name] = None
-
-    def _remove_entry(self, environment: int, name: str) -> None:
-        """Forget a name, if there is such a one."""
-        entry = self._environments[environment].entries.pop(name, None)
-        if entry is None:
-            return
-        names = self._by_pid[entry[1]]
-        del names[environment, name]
-        if not names:
-            del self._by_pid[entry[1]]
-
-    def _forget_dead(self, environment: int) -> None:
-        for name in list(self._environments[environment].entries):
-            self.lookup(environment, name)
+        if not self._core.put_name(environment, name.encode(), node_id, pid):
+            raise GuestTrap(f"lunatic::registry::put: at most {MAX_NAMES} names")
 
     @asynccontextmanager
     async def _holding(self, environment: int, name: str) -> AsyncIterator[None]:
         """Keep others from using a name that a process is being spawned for."""
-        held = self._environments[environment].held
         await self._settled(environment, name)
-        done = held[name] = trio.Event()
+        done = self._held[environment, name] = trio.Event()
+        self._core.hold_name(environment, name.encode(), True)
         try:
             yield
         finally:
-            del held[name]
+            self._core.hold_name(environment, name.encode(), False)
+            del self._held[environment, name]
             done.set()
 
     async def _settled(self, environment: int, name: str) -> None:
-        held = self._environments[environment].held
-        while name in held:
-            await held[name].wait()
+        while (held := self._held.get((environment, name))) is not None:
+            await held.wait()
 
     @staticmethod
     def _name(request: Request, pointer: float, size: float) -> str:
@@ -148,7 +109,7 @@ class Registry:
         pointer, size = request.args
         name = self._name(request, pointer, size)
         await self._settled(request.environment, name)
-        self._remove_entry(request.environment, name)
+        self._core.remove_name(request.environment, name.encode())
 
     async def _get_or_spawn(self, request: Request) -> int:
         (

@@ -68,9 +68,8 @@ class Runtime:
         self._serving: dict[int, trio.CancelScope] = {}
         self._resources = Resources()
         self.peers: Final = PeerGateway(self._core)
-        registry = Registry(self)
-        registry.install(self.set_handler)
-        self._failures = Failures(registry.names_of, self._core.take_failures)
+        Registry(self, self._core).install(self.set_handler)
+        self._failures = Failures(self._core.take_failures)
         BuiltinHandlers(self._modules).install(self.set_handler)
         StandardInput().install(self.set_handler)
         resolver = Resolver()
@@ -303,8 +302,8 @@ class Runtime:
                 _, pid, kind, code, reason, output = event
                 self._lives.ended(pid, ExitStatus(ExitKind(kind), code, explain(reason)), output)
             case _core.FAILED:
-                _, pid, links, reason = event
-                self._failures.tell(pid, links, reason)
+                _, pid, links, names, reason = event
+                self._failures.tell(pid, links, names, reason)
             case _core.FLOOD:
                 nursery.start_soon(self._failures.tell_flood, name="flood of failures")
             case _core.OUTPUT:

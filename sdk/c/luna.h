@@ -428,8 +428,8 @@ LUNA_IMPORT("lunatic::networking", "tcp_flush")
 int32_t lunatic_networking_tcp_flush(int64_t stream, int64_t *error);
 
 /* Listens with one PEM certificate and its PKCS#8 key: 0 listener id written, 1 error id
- * written. Traps: address type is not 4 or 6; out of bounds; not exactly one certificate and
- * key. */
+ * written. Traps: address type is not 4 or 6; out of bounds; not exactly one certificate and one
+ * key; unusable or not of each other. */
 LUNA_IMPORT("lunatic::networking", "tls_bind")
 int32_t lunatic_networking_tls_bind(int32_t address_type, const void *address, int32_t port,
     int32_t flow_info, int32_t scope_id, int64_t *id, const void *certificate,
@@ -444,13 +444,14 @@ void lunatic_networking_drop_tls_listener(int64_t listener);
 LUNA_IMPORT("lunatic::networking", "tls_local_addr")
 int32_t lunatic_networking_tls_local_addr(int64_t listener, int64_t *id);
 
-/* Waits for a connection: 0 stream id and peer address iterator written, 1 error id written.
- * Traps: unknown listener; out of bounds. */
+/* Waits for a connection and its handshake: 0 stream id and peer address iterator written, 1
+ * error id and 0 written. Traps: unknown listener; out of bounds. */
 LUNA_IMPORT("lunatic::networking", "tls_accept")
 int32_t lunatic_networking_tls_accept(int64_t listener, int64_t *id, int64_t *peer);
 
-/* Connects, trusting the given PEM authorities or the public ones when there are none: 0 stream
- * id written, 1 error id written, 9027 timeout. Traps: out of bounds; not UTF-8; bad host name. */
+/* Connects and shakes hands, trusting the authorities given as (pointer, length) pairs of PEM,
+ * or the public ones when there are none: 0 stream id written, 1 error id written, 9027 timeout.
+ * Traps: out of bounds; not UTF-8; host is neither a DNS name nor an IP address. */
 LUNA_IMPORT("lunatic::networking", "tls_connect")
 int32_t lunatic_networking_tls_connect(const void *host, uint32_t host_len, int32_t port,
     int64_t timeout_ms, int64_t *id, const void *authorities, uint32_t authorities_len);
@@ -459,7 +460,7 @@ int32_t lunatic_networking_tls_connect(const void *host, uint32_t host_len, int3
 LUNA_IMPORT("lunatic::networking", "drop_tls_stream")
 void lunatic_networking_drop_tls_stream(int64_t stream);
 
-/* A second id of the same connection. Traps: unknown stream. */
+/* A second id of the same connection, sharing its timeouts. Traps: unknown stream. */
 LUNA_IMPORT("lunatic::networking", "clone_tls_stream")
 int64_t lunatic_networking_clone_tls_stream(int64_t stream);
 
@@ -469,8 +470,8 @@ LUNA_IMPORT("lunatic::networking", "tls_write_vectored")
 int32_t lunatic_networking_tls_write_vectored(int64_t stream, const void *vectors,
     uint32_t vectors_len, int64_t *written);
 
-/* 0 byte count written (0 bytes: the peer closed), 1 error id written, 9027 timeout. Traps:
- * unknown stream; out of bounds. */
+/* 0 byte count written (0 bytes: the peer closed and said so), 1 error id written (also when the
+ * peer closed without a close_notify), 9027 timeout. Traps: unknown stream; out of bounds. */
 LUNA_IMPORT("lunatic::networking", "tls_read")
 int32_t lunatic_networking_tls_read(int64_t stream, void *data, uint32_t data_len, int64_t *read);
 
@@ -490,7 +491,7 @@ int64_t lunatic_networking_get_tls_read_timeout(int64_t stream);
 LUNA_IMPORT("lunatic::networking", "get_tls_write_timeout")
 int64_t lunatic_networking_get_tls_write_timeout(int64_t stream);
 
-/* 0 flushed, 1 error id written. Traps: unknown stream; out of bounds. */
+/* 0 flushed and 0 written, 1 error id written. Traps: unknown stream; out of bounds. */
 LUNA_IMPORT("lunatic::networking", "tls_flush")
 int32_t lunatic_networking_tls_flush(int64_t stream, int64_t *error);
 
@@ -660,7 +661,8 @@ void lunatic_sqlite_bind_value(int64_t statement, const void *values, uint32_t v
 LUNA_IMPORT("lunatic::sqlite", "sqlite3_changes")
 int32_t lunatic_sqlite_sqlite3_changes(int64_t connection);
 
-/* Makes a statement ready to run again. Traps: unknown statement; SQLite error. */
+/* Makes a statement ready to be bound and to run again. Traps: unknown statement; SQLite error
+ * of the last step. */
 LUNA_IMPORT("lunatic::sqlite", "statement_reset")
 void lunatic_sqlite_statement_reset(int64_t statement);
 
@@ -676,18 +678,19 @@ void lunatic_sqlite_sqlite3_finalize(int64_t statement);
 LUNA_IMPORT("lunatic::sqlite", "column_count")
 int32_t lunatic_sqlite_column_count(int64_t statement);
 
-/* The connection's last error as bincode in guest memory. Traps: unknown connection; no error;
- * lunatic_alloc is missing or fails; out of bounds. */
+/* The error of the connection's last call, if it failed, as bincode in guest memory. Traps:
+ * unknown connection; no error; lunatic_alloc is missing or fails; out of bounds. */
 LUNA_IMPORT("lunatic::sqlite", "last_error")
 int32_t lunatic_sqlite_last_error(int64_t connection, uint32_t *len);
 
-/* A value of the current row as bincode in guest memory. Traps: unknown statement; unknown
- * column; lunatic_alloc is missing or fails; out of bounds. */
+/* A value of the current row as bincode in guest memory; null without a row. Traps: unknown
+ * statement; unknown column; text that is not UTF-8; lunatic_alloc is missing or fails; out of
+ * bounds. */
 LUNA_IMPORT("lunatic::sqlite", "read_column")
 int32_t lunatic_sqlite_read_column(int64_t statement, int32_t column, uint32_t *len);
 
-/* The current row as bincode in guest memory. Traps: unknown statement; lunatic_alloc is missing
- * or fails; out of bounds. */
+/* The current row as bincode in guest memory; nulls without one. Traps: unknown statement; text
+ * that is not UTF-8; lunatic_alloc is missing or fails; out of bounds. */
 LUNA_IMPORT("lunatic::sqlite", "read_row")
 int32_t lunatic_sqlite_read_row(int64_t statement, uint32_t *len);
 
@@ -703,7 +706,7 @@ int32_t lunatic_sqlite_column_names(int64_t statement, uint32_t *len);
 
 /* ---- lunatic::metrics ---- */
 
-/* Sets a counter. Traps: out of bounds; not UTF-8. */
+/* Sets a counter; less than it has changes nothing. Traps: out of bounds; not UTF-8. */
 LUNA_IMPORT("lunatic::metrics", "counter")
 void lunatic_metrics_counter(const void *name, uint32_t name_len, int64_t value);
 

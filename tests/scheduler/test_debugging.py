@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from luna.scheduler import ExitKind, ProcessConfig, open_runtime
-from luna.scheduler.registry import Registry
+from luna.scheduler import ExitKind, ProcessConfig, _core
 
 from .lab import Lab, open_lab, wait_for
 
@@ -240,17 +239,16 @@ async def test_flood_that_ends_with_the_runtime_is_counted_too(logs: list[Any]) 
 # -- names ------------------------------------------------------------------------------------
 
 
-async def test_names_of_a_process_follow_the_registry_and_do_not_pile_up() -> None:
-    async with open_runtime(threads=1) as runtime:
-        registry = Registry(runtime)
-        for number in range(1000):
-            registry.put(1, "same", 0, number + 10)
-        assert registry.names_of(1009) == ["same"]
-        assert registry.names_of(1008) == []
-        registry.put(2, "same", 0, 1009)
-        registry.put(1, "more", 0, 1009)
-        assert registry.names_of(1009) == ["same", "same", "more"]
-        assert registry.lookup(1, "same") is None  # no such process lives
-        assert registry.names_of(1009) == ["same", "more"]
-        assert registry.lookup(2, "same") is registry.lookup(1, "more") is None
-        assert not registry._by_pid
+def test_names_of_a_process_follow_the_registry_and_do_not_pile_up() -> None:
+    core = _core.Core(0, 1, 100)
+    for number in range(1000):
+        assert core.put_name(1, b"same", 0, number + 10)
+    assert core.names_of(1009) == ["same"]
+    assert core.names_of(1008) == []
+    core.put_name(2, b"same", 0, 1009)
+    core.put_name(1, b"more", 0, 1009)
+    assert core.names_of(1009) == ["same", "same", "more"]
+    assert core.find_name(1, b"same") is None  # no such process lives
+    assert core.names_of(1009) == ["same", "more"]
+    assert core.find_name(2, b"same") is core.find_name(1, b"more") is None
+    assert core.names_of(1009) == []
