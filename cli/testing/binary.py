@@ -18,7 +18,7 @@ MANIFEST_VARIABLE: Final = "CARGO_MANIFEST_DIR"
 """set by cargo for whatever it starts"""
 BENCH: Final = "--bench"
 """what `cargo bench` gives to the programs it starts"""
-TEST_BINARY: Final = re.compile(r"/wasm32-(?:wasip?1?|wasip2|unknown-unknown)/[^/]+/deps/[^/]+\.wasm\Z")
+TEST_BINARY: Final = re.compile(r"/wasm32-(?:wasi(?:p1|p2)?|unknown-unknown)/[^/]+/deps/[^/]+\.wasm\Z")
 """where cargo puts the binaries of `cargo test` and `cargo bench`: target, profile, `deps`. The folder above
 is `target` unless the user has named another. Programs of `cargo run` are not in `deps`."""
 

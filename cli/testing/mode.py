@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, ClassVar, final
 from luna.cli.errors import ExitCode
 from luna.cli.local_runtime import guest_config, run_on_runtime
 from luna.cli.module_file import module_name
+from luna.cli.output import ReaderGoneError
 from luna.cli.result import NOTHING, Line, Result
 from luna.cli.testing.options import HelpRequested, parse_options
 from luna.cli.testing.report import Report, listing
@@ -73,7 +74,8 @@ def run_tests(
 ) -> TestResult:
     """Run, or list, the `tests` of `module` as the harness' command line `arguments` says.
 
-    Raises click.UsageError, LunaError (the module, a test that cannot be started) and KeyboardInterrupt.
+    Raises click.UsageError, LunaError (the module, a test that cannot be started), KeyboardInterrupt and
+    ReaderGoneError.
     """
     name = module_name(file)
 
@@ -94,7 +96,12 @@ def run_tests(
     config = guest_config((*directories, *options.directories), variables, options.arguments)
     # Processes that fail belong to tests: the report shows what matters of it.
     if any(not test.ignored for test in selection.tests):
-        run_on_runtime(_Run(module, name, config, report, show), log_level="error")
+        try:
+            run_on_runtime(_Run(module, name, config, report, show), log_level="error")
+        except BaseExceptionGroup as error:  # from the task that printed
+            if error.subgroup(ReaderGoneError) is not None:
+                raise ReaderGoneError from None
+            raise
     else:  # a filter is given to all binaries of a project, and fits the tests of few
         report.begin()
         for test in selection.tests:

@@ -360,3 +360,20 @@ def test_interruption_ends_the_run_silently(project: Project) -> None:
     process.send_signal(signal.SIGINT)
     stdout, stderr = process.communicate(timeout=30)
     assert (process.returncode, stdout, stderr.strip()) == (130, "", "luna: interrupted")
+
+
+def test_reader_that_goes_away_ends_the_run_silently(project: Project) -> None:
+    file = project.built(binary(("m::prints", '(loop $on (call $print 1:i32 @"here\\n") (br $on))')))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "luna.cli.luna", "run", file, "--nocapture"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    while process.stdout.readline() != "here\n":
+        assert process.poll() is None
+    process.stdout.close()
+    assert (process.stderr.read(), process.wait(30)) == ("", 141)
+    process.stderr.close()
