@@ -18,6 +18,7 @@ from luna.scheduler.services.dns import Resolver
 from luna.scheduler.services.pem import CERTIFICATE, MAX_PEM_BYTES, pem_sections
 from luna.scheduler.services.sockets import DONE, answer_when_ready, close_socket, connect, listen, tell_error
 from luna.scheduler.services.streams import ID_BYTES, StreamHandlers
+from luna.scheduler.services.threads import compute
 from luna.scheduler.services.tls_connection import TlsConnection
 from luna.scheduler.services.tls_context import (
     check_server_name,
@@ -84,7 +85,7 @@ class TlsHandlers:
         certificate = _read_pem(request, certificate_at, certificate_size)
         key = _read_pem(request, key_at, key_size)
         try:
-            context = await trio.to_thread.run_sync(server_context, certificate, key, limiter=self._threads)
+            context = await compute(self._threads, server_context, certificate, key)
             listener = TlsListener(listen(address), context, self._background, self._threads)
         except ValueError as error:
             raise GuestTrap(f"{request.full_name}: {error}") from None
@@ -152,11 +153,11 @@ class TlsHandlers:
         """Raises OSError."""
         if authorities:
             try:
-                return await trio.to_thread.run_sync(client_context, authorities, limiter=self._threads)
+                return await compute(self._threads, client_context, authorities)
             except ValueError as error:
                 raise OSError(f"the list of authorities cannot be used: {error}") from None
         if self._public is None:
-            self._public = await trio.to_thread.run_sync(public_context, limiter=self._threads)
+            self._public = await compute(self._threads, public_context)
         return self._public
 
     async def _dial(self, host: str, port: int, context: ssl.SSLContext) -> TlsConnection:

@@ -37,6 +37,7 @@ MAX_RSA_BITS: Final = 4096
 # Labels as rustls takes them, underscores included; a name may end in a dot.
 _LABEL: Final = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
 _DNS_NAME = re.compile(rf"(?:{_LABEL}\.)*(?!\d+\.?\Z){_LABEL}\.?")
+_PLACES = re.compile(r"^\[SSL\] | \(_ssl\.c:\d+\)$")
 MAX_DNS_NAME: Final = 253
 """characters of a DNS name"""
 
@@ -119,7 +120,7 @@ def tls_error_text(error: ssl.SSLError) -> str:
         return f"certificate verify failed: {error.verify_message.rstrip('.')}"
     if error.reason:
         return error.reason.replace("_", " ").lower()
-    return str(error)
+    return _PLACES.sub("", str(error))
 
 
 def _hardened(protocol: int) -> ssl.SSLContext:

@@ -13,6 +13,7 @@ from typing import Final, final
 import trio
 
 from luna.scheduler.services.sockets import error_text
+from luna.scheduler.services.threads import compute
 from luna.scheduler.services.tls_context import tls_error_text
 
 __all__ = ["RECEIVE_BYTES", "TlsSession", "handshake"]
@@ -98,7 +99,7 @@ async def handshake(sock: socket.socket, session: TlsSession, threads: trio.Capa
 
 async def _shake_hands(sock: socket.socket, session: TlsSession, threads: trio.CapacityLimiter) -> None:
     while True:
-        done = await trio.to_thread.run_sync(session.handshake, limiter=threads)
+        done = await compute(threads, session.handshake)
         await _send_all(sock, session.take())
         if done:
             return

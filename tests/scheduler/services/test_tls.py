@@ -145,7 +145,7 @@ IDENTITIES = {
         server().key_pem,
         "a certificate cannot be read",
     ),
-    "a key of nothing": (server().pem, to_pem(PRIVATE_KEY, b"nothing"), "cannot be used"),
+    "a key of nothing": (server().pem, to_pem(PRIVATE_KEY, b"nothing"), "cannot be used: PEM lib"),
     "the key of another": (server().pem, OTHER_KEY, "cannot be used: key values mismatch"),
 }
 
@@ -160,7 +160,8 @@ async def test_an_identity_that_is_not_one_certificate_with_its_key_traps(
         (drop (networking.tls_bind 4:i32 1000:i32 0:i32 0:i32 0:i32 500:i32
           {placed(certificate)} {placed(key)})))""")
     )
-    assert f"lunatic::networking::tls_bind: {text}" in reason or ("tls_bind" in reason and text in reason)
+    assert "lunatic::networking::tls_bind: " in reason
+    assert text in reason
 
 
 async def test_an_overlong_pem_text_traps(lab: Lab) -> None:
@@ -631,14 +632,15 @@ async def test_authorities_are_read_in_either_order(lab: Lab) -> None:
 
 async def test_a_swapped_pair_never_takes_other_certificates_on_its_way(lab: Lab) -> None:
     """Read the wrong way round, an entry begins earlier: at other certificates, if there are any."""
+    meant = issue("another").pem
     with tcp_partner() as partner:
         pid = await lab.spawn(
             tls(f"""
             {START}
             ;; two certificates in a row; the first at 2000 is meant by nobody
             (memory.copy 2000:i32 AUTHORITY)
-            (memory.copy 3000:i32 {placed(issue("another").pem)})
-            (i32.store 1096:i32 {len(issue("another").pem)}:i32) (i32.store 1100:i32 3000:i32)
+            (memory.copy 3000:i32 {placed(meant)})
+            (i32.store 1096:i32 {len(meant)}:i32) (i32.store 1100:i32 3000:i32)
             (is32 (networking.tls_connect @"localhost" {port_of(partner)}:i32 -1:i64 1032:i32
               1096:i32 1:i32) 1:i32)
             (call $show 1032:i32))""")
