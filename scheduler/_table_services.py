@@ -29,6 +29,8 @@ _TEXTS = (
     "Lunatic replaces such bytes."
 )
 _QUERIES = "Holds up no other process and ends with its own; in Lunatic it blocks a thread of the host."
+_AUTHORITY = "malformed certificate or key in PEM; not of each other; not UTF-8"
+_CERTIFICATES = f"Valid for ten years. At most 64 KiB of PEM, and 4 KiB for a key. {_FOUR_BYTES}"
 
 _DISTRIBUTED = (
     _distributed(
@@ -119,26 +121,34 @@ _DISTRIBUTED = (
     _distributed(
         "test_root_cert",
         "len:out32 -> i32",
-        "A certificate authority for tests, as bytes in guest memory.",
+        "A certificate authority for tests, as bincode in guest memory: certificate and private key in PEM.",
         traps=_ALLOCATES,
         suspends=True,
         where=Where.REQUEST_DATA,
+        departs=(
+            "Another one in every runtime, the same for all of its processes; the key of Lunatic's is "
+            f"public. {_FOUR_BYTES}"
+        ),
     ),
     _distributed(
         "default_server_certificates",
         "certificate:in certificate_len:len key:in key_len:len len:out32 -> i32",
-        "A server certificate signed by the given authority, as bytes in guest memory.",
-        traps=f"malformed PEM; {_ALLOCATES}",
+        "A new certificate of a control server (ctrl.lunatic.cloud), signed by the given authority, as "
+        "bincode in guest memory: certificate and private key in PEM.",
+        traps=f"{_AUTHORITY}; {_ALLOCATES}",
         suspends=True,
         where=Where.REQUEST_DATA,
+        departs=_CERTIFICATES,
     ),
     _distributed(
         "sign_node",
         "certificate:in certificate_len:len key:in key_len:len request:in request_len:len len:out32 -> i32",
-        "A node certificate for a signing request, as bytes in guest memory.",
-        traps=f"malformed PEM; {_ALLOCATES}",
+        "The certificate of a node with the names in its signing request, signed by the given authority, as "
+        "bincode in guest memory: a PEM text.",
+        traps=f"{_AUTHORITY}; malformed signing request, or not signed with its own key; {_ALLOCATES}",
         suspends=True,
         where=Where.REQUEST_DATA,
+        departs=f"Passes over what else the request asks for; Lunatic traps. {_CERTIFICATES}",
     ),
 )
 

@@ -38,6 +38,7 @@ from luna.scheduler.registry import Registry
 from luna.scheduler.requests import Answer, GuestData, GuestTrap, Handler, Request
 from luna.scheduler.resources import Resources
 from luna.scheduler.services.background import Background
+from luna.scheduler.services.certificates import CertificateHandlers
 from luna.scheduler.services.dns import DnsHandlers, Resolver
 from luna.scheduler.services.metrics import MetricsHandlers
 from luna.scheduler.services.sqlite import SqliteHandlers
@@ -78,6 +79,7 @@ class Runtime:
         self._background = Background()
         TlsHandlers(resolver, self._background).install(self.set_handler)
         UdpHandlers().install(self.set_handler)
+        CertificateHandlers().install(self.set_handler)
         SqliteHandlers().install(self.set_handler)
         self.metrics: Final = MetricsHandlers()
         self.metrics.install(self.set_handler)

@@ -155,10 +155,12 @@ def client_side(trusted: Certified | None = None) -> ssl.SSLContext:
     return ssl.create_default_context(cadata=(trusted or authority()).pem.decode())
 
 
-async def tls_dial(port: int, context: ssl.SSLContext | None = None) -> trio.SSLStream[trio.SocketStream]:
+async def tls_dial(
+    port: int, context: ssl.SSLContext | None = None, name: str = "localhost"
+) -> trio.SSLStream[trio.SocketStream]:
     """Connect to a guest and shake hands; the test closes it."""
     sock = await dial(port)
-    stream = trio.SSLStream(trio.SocketStream(sock), context or client_side(), server_hostname="localhost")
+    stream = trio.SSLStream(trio.SocketStream(sock), context or client_side(), server_hostname=name)
     try:
         with trio.fail_after(PATIENCE_S):
             await stream.do_handshake()
