@@ -59,6 +59,7 @@ SPAWN_TIMEOUT_S = 60.0
 """seconds for a remote spawn, its module shipped and compiled; a peer that is gone fails it much earlier."""
 
 OWN_CONFIG = -1
+NO_LINK = 0
 SPAWNED, UNREACHABLE, MODULE_UNKNOWN, TIMEOUT = 0, 1, 2, 9027
 
 _U32 = 0xFFFF_FFFF
@@ -83,11 +84,19 @@ class RemoteSpawn:
     def register(self) -> None:
         """Handle the guest's calls from now on."""
         self._runtime.set_handler(NAMESPACE, "spawn", self._on_guest_spawn)
+        self._runtime.set_handler(NAMESPACE, "spawn@0.12", self._on_guest_spawn_linked)
 
     # --- the guest's side -------------------------------------------------------------------
 
     async def _on_guest_spawn(self, request: Request) -> int:
-        node_id, config_id, module_id, *rest = map(int, request.args)
+        return await self._spawn_for_guest(request, NO_LINK, *map(int, request.args))
+
+    async def _on_guest_spawn_linked(self, request: Request) -> int:
+        return await self._spawn_for_guest(request, *map(int, request.args))
+
+    async def _spawn_for_guest(
+        self, request: Request, link_tag: int, node_id: int, config_id: int, module_id: int, *rest: int
+    ) -> int:
         entry_at, entry_len, params_at, params_len, id_at = (argument & _U32 for argument in rest)
         own = request.config
         if not own.can_spawn_processes:
@@ -117,6 +126,8 @@ class RemoteSpawn:
                 entry=entry,
                 params=params,
                 config=config_to_proto(config),
+                link=link_tag != NO_LINK,
+                link_tag=link_tag,
             )
             pid = await self.spawn(node_id, spawn)
         except LunaError as error:

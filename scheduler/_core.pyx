@@ -52,14 +52,14 @@ cdef enum:
     SNAPSHOT_ENTRY_BYTES = 128     # of an entry name shown to people
 
 # Kinds of events, for Python.
-REQUEST, CANCELLED, SPAWNED, EXITED, OUTPUT, CODE, RELEASED, DROPPED, FAILED, FLOOD = (
+REQUEST, CANCELLED, SPAWNED, EXITED, OUTPUT, CODE, RELEASED, DROPPED, FAILED, FLOOD, FORGOTTEN = (
     EVENT_REQUEST, EVENT_CANCELLED, EVENT_SPAWNED, EVENT_EXITED, EVENT_OUTPUT, EVENT_CODE, EVENT_RELEASED,
-    EVENT_DROPPED, EVENT_FAILED, EVENT_FLOOD,
+    EVENT_DROPPED, EVENT_FAILED, EVENT_FLOOD, EVENT_FORGOTTEN,
 )
 
 COUNTER_NAMES = (
     "stores", "futures", "stacks", "signals", "processes", "configs", "modules", "outputs", "requests",
-    "timers", "spawned", "exited", "sent", "sent_remote", "preempted", "stolen",
+    "timers", "environments", "spawned", "exited", "sent", "sent_remote", "preempted", "stolen",
 )
 """Names of the counters; the first BALANCED return to zero when nothing is left."""
 BALANCED = TOTAL_SPAWNED

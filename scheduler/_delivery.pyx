@@ -19,6 +19,8 @@ cdef void answer_for_dead(Runtime* runtime, Signal* signal, int64_t target, int 
     if signal.kind == SIGNAL_LINK:
         answer = new_signal(runtime, SIGNAL_LINK_DEATH, target)
         answer.tag = signal.tag
+        if signal.exit == LINK_QUIETLY:
+            exit = EXIT_NORMAL
     elif signal.kind == SIGNAL_MONITOR:
         answer = new_signal(runtime, SIGNAL_PROCESS_DEATH, target)
     elif signal.kind == SIGNAL_EXISTS:

@@ -6,7 +6,7 @@ fiber was left.
 """
 
 from libc.stdio cimport snprintf
-from libc.stdlib cimport free, malloc
+from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport strlen
 
 from luna.scheduler._clock cimport set_timer
@@ -138,20 +138,38 @@ cdef void be_born(Process* process) noexcept nogil:
     report_spawn(process, NULL)
 
 
-cdef void call_entry(Process* process) noexcept nogil:
+cdef int find_entry(Process* process) noexcept nogil:
     cdef wasmtime_extern_t export
-    cdef char text[512]
     if not wasmtime_instance_export_get(
         process.context, &process.instance, process.entry, strlen(process.entry), &export
     ) or export.kind != LUNA_EXTERN_FUNC:
+        return 0
+    process.function = export.of.func
+    return 1
+
+
+cdef size_t make_room_for_results(Process* process) noexcept nogil:
+    """For the values that an entry of early Lunatic may return; nobody reads them. How many."""
+    cdef wasm_functype_t* kind = wasmtime_func_type(process.context, &process.function)
+    cdef size_t count = wasm_functype_results(kind).size
+    wasm_functype_delete(kind)
+    process.results = <wasmtime_val_t*>calloc(count + 1, sizeof(wasmtime_val_t))
+    return count
+
+
+cdef void call_entry(Process* process) noexcept nogil:
+    cdef char text[512]
+    cdef size_t result_count = 0
+    if not find_entry(process):
         snprintf(text, sizeof(text), b"the module exports no function %.400s", process.entry)
         end(process, EXIT_FAILURE, 1, text)
         return
-    process.function = export.of.func
+    if process.checks_entry:
+        result_count = make_room_for_results(process)
     wasmtime_context_set_epoch_deadline(process.context, 1)
     process.future = wasmtime_func_call_async(
         process.context, &process.function, process.params, process.param_count,
-        NULL, 0, &process.trap, &process.error,
+        process.results, result_count, &process.trap, &process.error,
     )
     luna_add64(&process.runtime.counters[COUNT_FUTURES], 1)
     process.phase = PHASE_CALLING
@@ -161,11 +179,15 @@ cdef void call_entry(Process* process) noexcept nogil:
 
 cdef void finish_step(Process* process) noexcept nogil:
     """The future is done: go on to the next phase, or end."""
+    cdef char text[512]
     drop_future(process)
     take_failure(process)
     if process.exit_kind >= 0:
         return
-    if process.phase == PHASE_INSTANTIATING:
+    if process.phase == PHASE_INSTANTIATING and process.checks_entry and not find_entry(process):
+        snprintf(text, sizeof(text), b"Function '%.400s' not found", process.entry)
+        end(process, EXIT_FAILURE, 1, text)
+    elif process.phase == PHASE_INSTANTIATING:
         be_born(process)
     else:
         end(process, EXIT_NORMAL, 0, b"returned")

@@ -10,6 +10,7 @@ from libc.string cimport memcpy
 
 from luna.scheduler._code cimport *
 from luna.scheduler._delivery cimport deliver, tell
+from luna.scheduler._early cimport *
 from luna.scheduler._events cimport release_request
 from luna.scheduler._output cimport take_held
 from luna.scheduler._platform cimport *
@@ -281,6 +282,50 @@ cdef class NativeRequest:
             return id
         finally:
             self.unlock()
+
+    # -- of early Lunatic: what `_early.pyx` owns --
+
+    def add_module_of(self, NativeModule module, int64_t environment) -> int:
+        """Id of a new module of an environment in the process's table, -1 when there are too many."""
+        cdef Process* process = self.lock()
+        try:
+            return add_module_of(process, module.module, find_environment(process, environment))
+        finally:
+            self.unlock()
+
+    def own_environment(self) -> int:
+        """The number of the early environment the process runs in, 0 for the root one."""
+        cdef EarlyEnvironment* environment = own_environment(self.lock())
+        number = environment.id if environment != NULL else 0
+        self.unlock()
+        return number
+
+    def find_environment(self, int64_t id, bint keeps_names) -> int | None:
+        """The number of one in the process's table, None if unknown.
+
+        With `keeps_names` EVENT_FORGOTTEN is told when nobody holds it any more.
+        """
+        cdef EarlyEnvironment* environment = find_environment(self.lock(), id)
+        try:
+            if environment == NULL:
+                return None
+            if keeps_names and environment.id != 0:
+                luna_store(&environment.has_names, 1)
+            return environment.id
+        finally:
+            self.unlock()
+
+    def find_handle(self, int64_t id) -> int:
+        """The pid behind a handle, 0 if unknown."""
+        pid = find_handle(self.lock(), id)
+        self.unlock()
+        return pid
+
+    def add_handle(self, int64_t pid) -> int:
+        """Id of a new handle of a process, -1 when there are too many."""
+        id = add_handle(self.lock(), pid)
+        self.unlock()
+        return id
 
     def own(self) -> None:
         """Have RELEASED told when the process ends: Python keeps something for it."""

@@ -8,6 +8,7 @@ from libcpp.string cimport string
 
 from luna.scheduler._code cimport release_module
 from luna.scheduler._directories cimport hand_on
+from luna.scheduler._early cimport forget_home
 from luna.scheduler._guest cimport *
 from luna.scheduler._namespaces cimport allow_namespace
 from luna.scheduler._process cimport reserve_host_bytes
@@ -15,7 +16,7 @@ from luna.scheduler._signals cimport *
 from luna.scheduler._types cimport *
 
 
-cdef inline Config* config_of(Process* process, int64_t id) noexcept nogil:
+cdef Config* config_of(Process* process, int64_t id) noexcept nogil:
     return <Config*>table_get(&process.configs, <uint64_t>id)
 
 
@@ -30,6 +31,7 @@ cdef wasm_trap_t* drop_module(void* env, wasmtime_caller_t* caller, wasmtime_val
     cdef Module* module = <Module*>table_remove(&process.modules, <uint64_t>args[0].i64)
     if module == NULL:
         return trap(b"lunatic::process::drop_module: this process has no module of that id")
+    forget_home(process, args[0].i64)
     release_module(module)
     return NULL
 
@@ -139,10 +141,11 @@ cdef wasm_trap_t* set_can_spawn(void* env, wasmtime_caller_t* caller, wasmtime_v
 
 
 cdef wasm_trap_t* allow(void* env, wasmtime_caller_t* caller, wasmtime_val_raw_t* args, size_t count) noexcept nogil:
-    cdef const char* function = b"lunatic::process::config_allow_namespace"
+    cdef const char* function = (<Row*>env).name
     cdef Process* process = caller_process(caller)
     cdef Config* config
     cdef string prefix
+    cdef char text[160]
     cdef wasm_trap_t* wrong = read_text(process, caller, args[1].i32, args[2].i32, function, &prefix)
     if wrong != NULL:
         return wrong
@@ -152,7 +155,8 @@ cdef wasm_trap_t* allow(void* env, wasmtime_caller_t* caller, wasmtime_val_raw_t
     if not may_hold(process, config, config.namespaces.size(), prefix.size()):
         return too_much(function)
     if not allow_namespace(process.runtime, config, prefix):
-        return trap(b"lunatic::process::config_allow_namespace: a config holds at most 64 namespaces")
+        snprintf(text, sizeof(text), b"%s: a config holds at most 64 namespaces", function)
+        return trap(text)
     return NULL
 
 
@@ -233,19 +237,29 @@ cdef wasm_trap_t* preopen_dir(void* env, wasmtime_caller_t* caller, wasmtime_val
     cdef const char* function = b"lunatic::wasi::config_preopen_dir"
     cdef Process* process = caller_process(caller)
     cdef Config* config
-    cdef pair[string, string] preopen
-    cdef wasm_trap_t* wrong = read_text(process, caller, args[1].i32, args[2].i32, function, &preopen.first)
+    cdef string directory
+    cdef wasm_trap_t* wrong = read_text(process, caller, args[1].i32, args[2].i32, function, &directory)
     if wrong != NULL:
         return wrong
     config = config_of(process, args[0].i64)
     if config == NULL:
         return unknown_config(function)
-    if not hand_on(process.config, preopen.first, &preopen.second):
+    if not hand_on_directory(process, config, directory, function, &wrong):
         return trap(b"lunatic::wasi::config_preopen_dir: this process does not have that directory itself, so it cannot hand it on")
+    return wrong
+
+
+cdef int hand_on_directory(Process* process, Config* config, const string& directory, const char* function, wasm_trap_t** wrong) noexcept nogil:
+    """Give a config a directory that its process has, or one within; 0 if it has none of that name."""
+    cdef pair[string, string] preopen
+    preopen.first = directory
+    if not hand_on(process.config, preopen.first, &preopen.second):
+        return 0
     if not may_hold(process, config, config.preopens.size(), preopen.first.size() + preopen.second.size()):
-        return too_much(function)
-    config.preopens.push_back(preopen)
-    return NULL
+        wrong[0] = too_much(function)
+    else:
+        config.preopens.push_back(preopen)
+    return 1
 
 
 def functions():
@@ -265,6 +279,7 @@ def functions():
         ("lunatic::process", "config_can_spawn_processes"): (<size_t>can_spawn, False),
         ("lunatic::process", "config_set_can_spawn_processes"): (<size_t>set_can_spawn, False),
         ("lunatic::process", "config_allow_namespace"): (<size_t>allow, False),
+        ("lunatic::process", "allow_namespace@0.6"): (<size_t>allow, False),
         ("lunatic::wasi", "config_add_environment_variable"): (<size_t>add_variable, False),
         ("lunatic::wasi", "config_add_command_line_argument"): (<size_t>add_argument, False),
         ("lunatic::wasi", "config_preopen_dir"): (<size_t>preopen_dir, False),

@@ -15,13 +15,13 @@ from luna.scheduler._signals cimport *
 from luna.scheduler._types cimport *
 
 
-cdef inline wasm_trap_t* no_scratch(const char* function) noexcept nogil:
+cdef wasm_trap_t* no_scratch(const char* function) noexcept nogil:
     cdef char text[160]
     snprintf(text, sizeof(text), b"lunatic::message::%s: there is no message: create or receive one first", function)
     return trap(text)
 
 
-cdef inline wasm_trap_t* not_data(const char* function) noexcept nogil:
+cdef wasm_trap_t* not_data(const char* function) noexcept nogil:
     cdef char text[160]
     snprintf(text, sizeof(text), b"lunatic::message::%s: the message is not a data message", function)
     return trap(text)
@@ -232,22 +232,32 @@ cdef void send_receive_node(void* env, wasmtime_caller_t* caller, const wasmtime
 
 cdef void receive(void* env, wasmtime_caller_t* caller, const wasmtime_val_t* args, size_t nargs, wasmtime_val_t* results, size_t nresults, wasm_trap_t** trap_out, wasmtime_async_continuation_t* continuation) noexcept nogil:
     cdef Process* process = caller_process(caller)
-    cdef uint32_t tag_count = <uint32_t>args[1].of.i32
-    cdef uint64_t timeout_ms = <uint64_t>args[2].of.i64
-    cdef uint8_t* tags = NULL
-    cdef Signal* message
     prepare(process, results, nresults, trap_out, continuation)
+    receive_tagged(
+        process, caller, <uint32_t>args[0].of.i32, <uint32_t>args[1].of.i32, <uint64_t>args[2].of.i64
+    )
+
+
+cdef void receive_tagged(Process* process, wasmtime_caller_t* caller, uint32_t tags_at, uint32_t tag_count, uint64_t timeout_ms) noexcept nogil:
+    """Wait for a message with one of the guest's tags; none: for any."""
+    cdef uint8_t* tags = NULL
     if tag_count > RECEIVE_TAGS_MAX:
         fail(process, b"lunatic::message::receive: at most 65536 tags")
         return
     if tag_count > 0:
-        tags = span(process, caller, <uint32_t>args[0].of.i32, <uint64_t>tag_count * 8)
+        tags = span(process, caller, tags_at, <uint64_t>tag_count * 8)
         if tags == NULL:
             fail_out_of_bounds(process, b"lunatic::message::receive")
             return
         process.wait_tags = <int64_t*>malloc(<size_t>tag_count * 8)
         memcpy(process.wait_tags, tags, <size_t>tag_count * 8)
         sort_tags(process.wait_tags, tag_count)
+    await_message(process, tag_count, timeout_ms)
+
+
+cdef void await_message(Process* process, uint32_t tag_count, uint64_t timeout_ms) noexcept nogil:
+    """Wait for a message with one of the sorted `wait_tags`, which it owns then; none: for any."""
+    cdef Signal* message
     process.wait_tag_count = tag_count
     drain(process)
     if tag_count == 0:

@@ -8,6 +8,7 @@ from libc.stdlib cimport malloc
 from libc.string cimport memchr
 
 from luna.scheduler._delivery cimport deliver
+from luna.scheduler._early cimport enter_environment, own_environment
 from luna.scheduler._guest cimport *
 from luna.scheduler._namespaces cimport narrow_namespaces
 from luna.scheduler._output cimport new_output
@@ -23,16 +24,19 @@ cdef uint32_t PARAM_BYTES = 17
 # -- spawn -----------------------------------------------------------------------------
 
 cdef Config* child_config(Process* process, int64_t id) noexcept nogil:
-    """The config a child gets (a new reference): never more than its parent's. NULL: unknown id."""
+    """The config a child gets (a new reference). NULL: unknown id."""
     cdef Config* config
-    cdef Config* own = process.config
     if id == -1:
-        retain_config(own)
-        return own
+        retain_config(process.config)
+        return process.config
     config = <Config*>table_get(&process.configs, <uint64_t>id)
-    if config == NULL:
-        return NULL
-    config = copy_config(process.runtime, config)
+    return narrowed(process, config) if config != NULL else NULL
+
+
+cdef Config* narrowed(Process* process, Config* wanted) noexcept nogil:
+    """A new config: what is wanted for a child, but never more than its parent's."""
+    cdef Config* own = process.config
+    cdef Config* config = copy_config(process.runtime, wanted)
     if config.max_memory > own.max_memory:
         config.max_memory = own.max_memory
     if own.max_fuel != 0 and (config.max_fuel == 0 or config.max_fuel > own.max_fuel):
@@ -82,42 +86,63 @@ cdef void spawn_failed(Process* process, const char* text) noexcept nogil:
 
 cdef void spawn(void* env, wasmtime_caller_t* caller, const wasmtime_val_t* args, size_t nargs, wasmtime_val_t* results, size_t nresults, wasm_trap_t** trap_out, wasmtime_async_continuation_t* continuation) noexcept nogil:
     cdef Process* process = caller_process(caller)
-    cdef Runtime* runtime = process.runtime
-    cdef int64_t link_tag = args[0].of.i64
-    cdef uint32_t name_size = <uint32_t>args[4].of.i32
-    cdef uint32_t params_size = <uint32_t>args[6].of.i32
-    cdef uint8_t* name
-    cdef uint8_t* params
     cdef Module* module = process.module
     cdef Config* config
-    cdef Process* child
-    cdef const char* wrong
+    cdef Birth birth
     prepare(process, results, nresults, trap_out, continuation)
-    if not process.config.can_spawn:
-        fail(process, b"lunatic::process::spawn: this process may not spawn processes (config can_spawn_processes)")
-        return
-    if process.phase < PHASE_CALLING:
-        fail(process, b"lunatic::process::spawn: not possible in the start section of a module")
+    if not may_spawn(process):
         return
     if args[2].of.i64 != -1:
         module = <Module*>table_get(&process.modules, <uint64_t>args[2].of.i64)
         if module == NULL:
             fail(process, b"lunatic::process::spawn: this process has no module of that id")
             return
-    name = span(process, caller, <uint32_t>args[3].of.i32, name_size)
-    params = span(process, caller, <uint32_t>args[5].of.i32, params_size)
-    if name == NULL or params == NULL:
-        fail_out_of_bounds(process, b"lunatic::process::spawn")
-        return
-    if name_size > ENTRY_NAME_MAX or not is_utf8(name, name_size) or memchr(name, 0, name_size) != NULL:
-        fail(process, b"lunatic::process::spawn: the function name is not UTF-8 of at most 4096 bytes without a zero")
+    if not read_birth(process, caller, args + 3, &birth):
         return
     config = child_config(process, args[1].of.i64)
     if config == NULL:
         fail(process, b"lunatic::process::spawn: this process has no config of that id")
         return
+    birth.link_tag = args[0].of.i64
+    birth.early = 0
+    bear(process, module, config, own_environment(process), &birth)
+
+
+cdef int may_spawn(Process* process) noexcept nogil:
+    """0 when it fails: the process has not the right, or does not run yet."""
+    if not process.config.can_spawn:
+        fail(process, b"lunatic::process::spawn: this process may not spawn processes (config can_spawn_processes)")
+        return 0
+    if process.phase < PHASE_CALLING:
+        fail(process, b"lunatic::process::spawn: not possible in the start section of a module")
+        return 0
+    return 1
+
+
+cdef int read_birth(Process* process, wasmtime_caller_t* caller, const wasmtime_val_t* args, Birth* birth) noexcept nogil:
+    """Read the name of an entry, its parameters and where the answer goes; 0 when it fails for them."""
+    birth.name_size = <uint32_t>args[1].of.i32
+    birth.params_size = <uint32_t>args[3].of.i32
+    birth.out = <uint32_t>args[4].of.i32
+    birth.name = span(process, caller, <uint32_t>args[0].of.i32, birth.name_size)
+    birth.params = span(process, caller, <uint32_t>args[2].of.i32, birth.params_size)
+    if birth.name == NULL or birth.params == NULL:
+        fail_out_of_bounds(process, b"lunatic::process::spawn")
+        return 0
+    if birth.name_size > ENTRY_NAME_MAX or not is_utf8(birth.name, birth.name_size) or \
+            memchr(birth.name, 0, birth.name_size) != NULL:
+        fail(process, b"lunatic::process::spawn: the function name is not UTF-8 of at most 4096 bytes without a zero")
+        return 0
+    return 1
+
+
+cdef void bear(Process* process, Module* module, Config* config, EarlyEnvironment* environment, Birth* birth) noexcept nogil:
+    """Make a child and wait until it is born; takes the config over."""
+    cdef Runtime* runtime = process.runtime
+    cdef Process* child
+    cdef const char* wrong
     process.wait_writes = 1
-    process.wait_out = <uint32_t>args[7].of.i32
+    process.wait_out = birth.out
     if luna_load(&runtime.pressure):
         release_config(runtime, config)
         spawn_failed(process, b"this node is short of memory and takes no new processes now")
@@ -128,21 +153,23 @@ cdef void spawn(void* env, wasmtime_caller_t* caller, const wasmtime_val_t* args
             runtime, 0, process.output.mode,
             process.output.leader if process.output.leader != NULL else process.output,
         ),
-        <const char*>name, name_size,
+        <const char*>birth.name, birth.name_size,
     )
     release_config(runtime, config)
     if child == NULL:
         spawn_failed(process, b"this node holds as many processes as it may: see --max-processes")
         return
     child.output.pid = child.pid
-    wrong = read_params(child, params, params_size)
+    wrong = read_params(child, birth.params, birth.params_size)
     if wrong != NULL:
         free_process(child)
         fail(process, wrong)
         return
     child.parent = process.pid
-    child.link_parent = link_tag != 0
-    child.link_tag = link_tag
+    child.link_parent = birth.link_tag != 0
+    child.link_tag = birth.link_tag
+    child.checks_entry = birth.early
+    enter_environment(child, environment)
     child.parent_wait = process.wait_sequence
     process.wait = WAIT_SPAWN
     if not launch(child):

@@ -9,6 +9,7 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset
 
 from luna.scheduler import _host_config, _host_message, _host_misc, _host_process, _host_registry, _host_trap, _host_wasi
+from luna.scheduler import _host_early_message, _host_early_process
 from luna.scheduler._guest cimport snprintf, trap
 from luna.scheduler._host_request cimport request, request_data
 from luna.scheduler._platform cimport *
@@ -20,7 +21,10 @@ KINDS = {"i": LUNA_WASM_I32, "I": LUNA_WASM_I64, "f": LUNA_WASM_F64}
 def native_functions() -> dict:
     """(namespace, name) -> (address, suspends) of every function of the native core."""
     functions: dict = {}
-    for module in (_host_message, _host_process, _host_registry, _host_config, _host_misc, _host_trap, _host_wasi):
+    for module in (
+        _host_message, _host_process, _host_registry, _host_config, _host_misc, _host_trap, _host_wasi,
+        _host_early_message, _host_early_process,
+    ):
         functions.update(module.functions())
     return functions
 

@@ -14,6 +14,7 @@ from libc.string cimport memcpy, strlen
 from luna.scheduler._clock cimport cancel_timer, release_timer
 from luna.scheduler._code cimport release_code, release_module, retain_module
 from luna.scheduler._delivery cimport deliver, tell
+from luna.scheduler._early cimport free_early
 from luna.scheduler._events cimport abandon_request, emit
 from luna.scheduler._output cimport close_output
 from luna.scheduler._peers cimport bind, unbind
@@ -134,6 +135,8 @@ cdef void take_as_scratch(Process* process, Signal* signal) noexcept nogil:
 
 
 cdef int matches(Process* process, Signal* signal) noexcept nogil:
+    if process.wait == WAIT_NEXT:
+        return 1
     if process.wait == WAIT_REPLY:
         return signal.tag != 0 and signal.tag == process.wait_tag
     if process.wait != WAIT_RECEIVE:
@@ -147,7 +150,7 @@ cdef void arrive(Process* process, Signal* signal) noexcept nogil:
     """A message for the guest: what it waits for, or one for the mailbox."""
     cdef int kind = signal.kind
     if matches(process, signal):
-        kind = 0 if process.wait == WAIT_REPLY else kind
+        kind = kind if process.wait == WAIT_RECEIVE else 0
         take_as_scratch(process, signal)
         end_wait(process, kind)
         return
@@ -372,7 +375,7 @@ cdef void refuse(Process* process, Signal* signal) noexcept nogil:
     if signal.kind == SIGNAL_LINK and signal.sender != process.pid:
         answer = new_signal(runtime, SIGNAL_LINK_DEATH, process.pid)
         answer.tag = signal.tag
-        answer.exit = EXIT_NO_PROCESS
+        answer.exit = EXIT_NORMAL if signal.exit == LINK_QUIETLY else EXIT_NO_PROCESS
         deliver(runtime, answer, signal.sender, ANY_ENVIRONMENT, NULL)
     elif signal.kind == SIGNAL_MONITOR:
         answer = new_signal(runtime, SIGNAL_PROCESS_DEATH, process.pid)
@@ -438,6 +441,7 @@ cdef void free_tables(Process* process) noexcept nogil:
         if process.timers.values[index] != NULL:
             release_timer(<Timer*>process.timers.values[index])
     table_free(&process.timers)
+    free_early(process)
 
 
 cdef void free_process(Process* process) noexcept nogil:
@@ -477,6 +481,7 @@ cdef void free_process(Process* process) noexcept nogil:
     release_code(process.code)
     release_module(process.module)
     free(process.params)
+    free(process.results)
     free(process.entry)
     free(process.exit_text)
     free(process.wait_tags)

@@ -82,6 +82,7 @@ cdef enum:
     WAIT_DONE                  # what was waited for is there; the guest may go on
     WAIT_RECEIVE
     WAIT_REPLY                 # a message with one tag, later than now
+    WAIT_NEXT                  # any message later than now
     WAIT_SLEEP
     WAIT_SPAWN
     WAIT_RESULT                # of a request or of a remote `exists`
@@ -89,6 +90,9 @@ cdef enum:
     WAIT_CODE
     WAIT_ROOM                  # in a peer's queue
     WAIT_ROOM_DONE             # the same, of a process whose last wait is done
+
+cdef enum:            # what a SIGNAL_LINK wants, in `exit`
+    LINK_QUIETLY = 1           # no notice if its target is dead
 
 cdef enum:            # what a SIGNAL_RESULT holds, in `exit`
     ANSWER_VALUE = 0           # value = result
@@ -98,6 +102,7 @@ cdef enum:            # what a SIGNAL_RESULT holds, in `exit`
 cdef enum:
     RESOURCE_TAKEN = 0
     RESOURCE_MODULE = 1
+    RESOURCE_PROCESS = 2       # `pointer` is a pid
     # Python's, known here by a number (`pointer`); kinds from here on are ResourceKind's
     RESOURCE_FOREIGN = 16
 
@@ -122,6 +127,7 @@ cdef enum:
     COUNT_OUTPUTS
     COUNT_REQUESTS
     COUNT_TIMERS
+    COUNT_ENVIRONMENTS
     # from here on: totals that only grow
     TOTAL_SPAWNED
     TOTAL_EXITED
@@ -146,7 +152,7 @@ cdef struct Resource:
 cdef struct Signal:
     Signal* next
     uint8_t kind
-    uint8_t exit
+    uint8_t exit               # LINK: see LINK_QUIETLY
     int64_t sender
     int64_t tag                # 0: none
     int64_t value              # LINK: tag for its receiver when the sender dies
@@ -202,6 +208,21 @@ cdef cppclass Config:
     vector[pair[string, string]] variables
     int found_preopens         # the directories were looked for, and are there
     int64_t bytes              # of the texts in these lists
+
+# What early Lunatic called an environment: what its processes may do, and names.
+cdef struct EarlyEnvironment:
+    int references
+    Runtime* runtime
+    int64_t id                 # 0: the root one of the process that made it
+    Config* config             # never changed
+    int has_names              # Python keeps names in it
+
+# What only guests of early Lunatic have; made when first needed.
+cdef struct Early:
+    EarlyEnvironment* own      # NULL: the root one
+    IdTable handles            # of processes: the values are pids
+    IdTable environments
+    unordered_map[int64_t, EarlyEnvironment*]* homes   # of modules, by their ids
 
 # A module's code, linked for processes with a compute limit, or that may not call everything.
 cdef struct Code:
@@ -302,6 +323,7 @@ cdef struct Process:
     int64_t spawn_token        # Python's, 0: a guest spawned it
     int watched                # Python wants to know how it ends
     int link_parent
+    int checks_entry           # to be born it needs its entry, which may return values
     int64_t link_tag
     int64_t parent_wait        # the parent's wait_sequence when it spawned
     wasmtime_val_t* params
@@ -314,6 +336,7 @@ cdef struct Process:
     wasmtime_memory_t memory
     int has_memory
     wasmtime_func_t function
+    wasmtime_val_t* results    # of its entry
     wasmtime_call_future_t* future
     wasm_trap_t* trap
     wasmtime_error_t* error
@@ -339,6 +362,7 @@ cdef struct Process:
     IdTable configs
     IdTable modules
     IdTable timers
+    Early* early               # NULL: nothing yet
     # what it waits for
     int wait
     int has_timer              # the wait ends at timer.deadline_ns
@@ -413,6 +437,7 @@ cdef enum:
     EVENT_DROPPED = 7          # number of a resource of Python's, lost with its message
     EVENT_FAILED = 8           # pid, how many it is linked to, its names, text: for the log
     EVENT_FLOOD = 9            # more fail than the log takes; failures_counted grows until Python takes it
+    EVENT_FORGOTTEN = 10       # id of an EarlyEnvironment with names, which nobody holds any more
 
 cdef struct Event:
     Event* next
@@ -458,6 +483,7 @@ cdef struct Runtime:
     int row_count
     int pressure               # no memory for new processes
     int64_t next_serial
+    int64_t next_environment   # id of the last EarlyEnvironment made
     Shard shards[SHARDS]
     # run queues
     Queue injector

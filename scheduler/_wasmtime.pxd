@@ -82,6 +82,8 @@ cdef extern from * nogil:
     void wasm_valtype_vec_new_uninitialized(wasm_valtype_vec_t *, size_t);
     wasm_functype_t *wasm_functype_new(wasm_valtype_vec_t *, wasm_valtype_vec_t *);
     void wasm_functype_delete(wasm_functype_t *);
+    const wasm_valtype_vec_t *wasm_functype_results(const wasm_functype_t *);
+    wasm_functype_t *wasmtime_func_type(const wasmtime_context_t *, const wasmtime_func_t *);
     void wasm_byte_vec_delete(wasm_byte_vec_t *);
     void wasm_trap_message(const wasm_trap_t *, wasm_byte_vec_t *);
     void wasm_trap_delete(wasm_trap_t *);
@@ -263,6 +265,8 @@ cdef extern from * nogil:
     void wasm_valtype_vec_new_uninitialized(wasm_valtype_vec_t*, size_t)
     wasm_functype_t* wasm_functype_new(wasm_valtype_vec_t*, wasm_valtype_vec_t*)
     void wasm_functype_delete(wasm_functype_t*)
+    const wasm_valtype_vec_t* wasm_functype_results(const wasm_functype_t*)
+    wasm_functype_t* wasmtime_func_type(const wasmtime_context_t*, const wasmtime_func_t*)
     void wasm_byte_vec_delete(wasm_byte_vec_t*)
     void wasm_trap_message(const wasm_trap_t*, wasm_byte_vec_t*)
     void wasm_trap_delete(wasm_trap_t*)

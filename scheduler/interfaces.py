@@ -25,6 +25,9 @@ from luna.scheduler.hostcalls import (
 
 __all__ = ["Import", "Meaning", "meaning_of"]
 
+LAST_WITHOUT_NAME: Final = "0.7"
+"""the last release that gave programs their arguments without their name"""
+
 _CANDIDATES: Final[Mapping[tuple[str, str], Sequence[HostCall]]] = MappingProxyType(
     {
         name: tuple(row for row in ALL_CALLS if (row.namespace, row.name) == name)
@@ -74,6 +77,11 @@ class Meaning:
     def interface(self) -> str:
         """The release of Lunatic whose interface the module was made for, as far as its imports tell."""
         return min((ALL_CALLS[row].interface for row in self.rows), key=_age, default=TODAY)
+
+    @property
+    def names_program(self) -> bool:
+        """Whether a program's first argument is its own name; early ones get only those behind it."""
+        return _age(self.interface) > _age(LAST_WITHOUT_NAME)
 
 
 def meaning_of(imports: Iterable[Import]) -> Meaning:

@@ -40,6 +40,9 @@ from luna.scheduler.resources import Resources
 from luna.scheduler.services.background import Background
 from luna.scheduler.services.certificates import CertificateHandlers
 from luna.scheduler.services.dns import DnsHandlers, Resolver
+from luna.scheduler.services.early_modules import EarlyModules
+from luna.scheduler.services.early_network import EarlyNetwork
+from luna.scheduler.services.early_registry import EarlyRegistry
 from luna.scheduler.services.metrics import MetricsHandlers
 from luna.scheduler.services.sqlite import SqliteHandlers
 from luna.scheduler.services.standard_input import StandardInput
@@ -74,8 +77,13 @@ class Runtime:
         BuiltinHandlers(self._modules).install(self.set_handler)
         StandardInput().install(self.set_handler)
         resolver = Resolver()
-        DnsHandlers(resolver).install(self.set_handler)
-        TcpHandlers().install(self.set_handler)
+        dns, tcp = DnsHandlers(resolver), TcpHandlers()
+        dns.install(self.set_handler)
+        tcp.install(self.set_handler)
+        EarlyNetwork(dns, tcp).install(self.set_handler)
+        EarlyModules(self._modules).install(self.set_handler)
+        self._early_registry = EarlyRegistry(self.exists)
+        self._early_registry.install(self.set_handler)
         self._background = Background()
         TlsHandlers(resolver, self._background).install(self.set_handler)
         UdpHandlers().install(self.set_handler)
@@ -314,6 +322,8 @@ class Runtime:
                 self._resources.release(event[1])
             case _core.DROPPED:
                 self._resources.lose(event[1])
+            case _core.FORGOTTEN:
+                self._early_registry.forget(event[1])
             case _core.CODE:
                 nursery.start_soon(self._provide_code, *event[1:], name="link code")
 

@@ -74,6 +74,12 @@ class DnsHandlers:
 
     def _resolve(self, request: Request) -> int | Awaitable[int]:
         pointer, size, timeout_ms, out = map(int, request.args)
+        return self.resolve(request, pointer, size, timeout_ms, out)
+
+    def resolve(
+        self, request: Request, pointer: int, size: int, timeout_ms: int, out: int
+    ) -> int | Awaitable[int]:
+        """`resolve` of the `size` bytes at `pointer`, whose iterator goes to `out`."""
         request.check(pointer, size)
         request.check(out, ID_BYTES)
         if size & 0xFFFF_FFFF > MAX_NAME_BYTES:

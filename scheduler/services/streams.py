@@ -122,6 +122,12 @@ class StreamHandlers:
     def read(self, request: Request) -> int | Awaitable[int]:
         """`tcp_read`, `tls_read`."""
         id_, pointer, size, out = map(int, request.args)
+        return self.read_within(request, id_, pointer, size, out)
+
+    def read_within(
+        self, request: Request, id_: int, pointer: int, size: int, out: int, timeout_ms: int | None = None
+    ) -> int | Awaitable[int]:
+        """Read into a guest's buffer; without `timeout_ms` that of the connection counts."""
         connection = self.connection(request, id_)
         size = checked_size(request, pointer, size, out)
         if size == 0:
@@ -144,12 +150,18 @@ class StreamHandlers:
             lambda: connection.read_nowait(size),
             connection.wait_receivable,
             deliver,
-            connection.read_timeout_ms,
+            connection.read_timeout_ms if timeout_ms is None else timeout_ms,
         )
 
     def write_vectored(self, request: Request) -> int | Awaitable[int]:
         """`tcp_write_vectored`, `tls_write_vectored`."""
         id_, vectors, count, out = map(int, request.args)
+        return self.write_within(request, id_, vectors, count, out)
+
+    def write_within(
+        self, request: Request, id_: int, vectors: int, count: int, out: int, timeout_ms: int | None = None
+    ) -> int | Awaitable[int]:
+        """Write a guest's buffers; without `timeout_ms` that of the connection counts."""
         connection = self.connection(request, id_)
         data = read_vectors(request, vectors, count)
         request.check(out, ID_BYTES)
@@ -168,7 +180,7 @@ class StreamHandlers:
             lambda: connection.send_nowait(data),
             connection.wait_sendable,
             deliver,
-            connection.write_timeout_ms,
+            connection.write_timeout_ms if timeout_ms is None else timeout_ms,
         )
 
     def flush(self, request: Request) -> int | Awaitable[int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, cast, final
 
 import trio
@@ -88,15 +88,15 @@ class TcpHandlers:
     """Answers the host calls about TCP."""
 
     def __init__(self) -> None:
-        self._streams: Final = StreamHandlers(ResourceKind.TCP_STREAM)
+        self.streams: Final = StreamHandlers(ResourceKind.TCP_STREAM)
 
     def install(self, set_handler: Callable[..., None]) -> None:
         """Serve these host calls."""
-        streams = self._streams
+        streams = self.streams
         for name, handler in {
             "tcp_bind": self._bind,
             "drop_tcp_listener": self._drop_listener,
-            "tcp_local_addr": self._local_address,
+            "tcp_local_addr": self.local_address,
             "tcp_accept": self._accept,
             "tcp_connect": self._connect,
             "drop_tcp_stream": streams.drop,
@@ -135,7 +135,8 @@ class TcpHandlers:
     def _drop_listener(self, request: Request) -> None:
         request.remove_resource(ResourceKind.TCP_LISTENER, request.args[0]).close()
 
-    def _local_address(self, request: Request) -> int:
+    def local_address(self, request: Request) -> int:
+        """`tcp_local_addr`."""
         id_, out = map(int, request.args)
         listener = self._listener(request, id_)
         request.check(out, ID_BYTES)
@@ -154,7 +155,7 @@ class TcpHandlers:
 
         def deliver(accepted: tuple[socket.socket, SocketAddress]) -> int:
             sock, peer = accepted
-            request.write_u64(out, self._streams.add(request, TcpConnection(sock)))
+            request.write_u64(out, self.streams.add(request, TcpConnection(sock)))
             request.write_u64(peer_out, add_addresses(request, peer))
             return DONE
 
@@ -164,6 +165,10 @@ class TcpHandlers:
 
     async def _connect(self, request: Request) -> int:
         *where, timeout_ms, out = map(int, request.args)
+        return await self.connect(request, where, timeout_ms, out)
+
+    async def connect(self, request: Request, where: Sequence[int], timeout_ms: int, out: int) -> int:
+        """`tcp_connect` to the address that the arguments `where` give."""
         address = read_address(request, *where)
         request.check(out, ID_BYTES)
         try:
@@ -172,7 +177,7 @@ class TcpHandlers:
             return TIMED_OUT
         except OSError as error:
             return tell_error(request, out, error)
-        request.write_u64(out, self._streams.add(request, TcpConnection(sock)))
+        request.write_u64(out, self.streams.add(request, TcpConnection(sock)))
         return DONE
 
     def _peer_address(self, request: Request) -> int:
@@ -210,4 +215,4 @@ class TcpHandlers:
         )
 
     def _connection(self, request: Request, id_: float) -> TcpConnection:
-        return cast("TcpConnection", self._streams.connection(request, id_))
+        return cast("TcpConnection", self.streams.connection(request, id_))
