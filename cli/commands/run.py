@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
 import click
@@ -147,6 +147,9 @@ class _Program:
 
     async def _run(self, runtime: Runtime) -> Exit:
         module = await runtime.load_module(self.data, self.name)
-        pid = await runtime.spawn(module, config=self.config, output="inherit", quiet=True)
+        config = self.config
+        if not module.meaning.names_program:
+            config = replace(config, arguments=config.arguments[1:])
+        pid = await runtime.spawn(module, config=config, output="inherit", quiet=True)
         status = await runtime.wait_exit(pid)
         return Exit(status.kind.name.lower(), status.code, status.reason)
