@@ -5,6 +5,7 @@
     5:i32  -1:i64            constants
     @"text\00"               pointer and length of a data segment with these bytes
     (message.send X)         a host call; its import is added from the host-call table
+    (message.send@0.6 X)     the same of an earlier interface
     (is32 GOT WANT)          a check (is64 as well); a wrong value exits with its line number
     (report X)               tells the test an i64, see `Lab.reports`
     (gate)                   waits until the test opens `Lab.gate`
@@ -25,13 +26,13 @@ MAX_EXIT_CODE: Final = 125
 """the largest exit code that wasmtime lets a WASI program have"""
 DATA_AT: Final = 4096
 
-_NAMESPACES: Final = {name.removeprefix("lunatic::"): name for name in hostcalls.namespaces()}
+_NAMESPACES: Final = {row.namespace.removeprefix("lunatic::"): row.namespace for row in hostcalls.ALL_CALLS}
 _STRING = re.compile(r'@"((?:[^"\\]|\\.)*)"')
 _PLAIN_STRING = re.compile(r'"(?:[^"\\]|\\.)*"')
 _CONSTANT = re.compile(r"(?<![\w$.:-])(-?(?:0x[0-9a-fA-F]+|\d+)):(i32|i64)\b")
-_CALL = re.compile(rf"\(({'|'.join(_NAMESPACES)})\.(\w+)")
+_CALL = re.compile(rf"\(({'|'.join(_NAMESPACES)})\.(\w+(?:@[\d.]+)?)")
 _CHECK = re.compile(r"\((is32|is64)(?=[\s(])")
-_USED = re.compile(r"\$(\w+)\.(\w+)")
+_USED = re.compile(r"\$(\w+)\.(\w+(?:@[\d.]+)?)")
 _ESCAPE = re.compile(r"\\([0-9a-fA-F]{2}|[nrt\"'\\])")
 
 HELPERS: Final[dict[str, str]] = {
@@ -132,15 +133,15 @@ def _helpers(text: str) -> str:
 
 def _imports(text: str) -> str:
     lines = []
-    for namespace, name in dict.fromkeys(_USED.findall(text)):
-        row = hostcalls.find(_NAMESPACES[namespace], name)
-        if row is None and namespace == "wasi":
-            row = hostcalls.find(hostcalls.WASI_NAMESPACE, name)
-        if row is None:
-            raise ValueError(f"there is no host call {namespace}.{name}")
+    for namespace, key in dict.fromkeys(_USED.findall(text)):
+        places = (_NAMESPACES[namespace], hostcalls.WASI_NAMESPACE if namespace == "wasi" else "")
+        found = [row for row in hostcalls.ALL_CALLS if row.namespace in places and row.key == key]
+        if not found:
+            raise ValueError(f"there is no host call {namespace}.{key}")
+        row = found[0]
         params = "".join(f" (param {parameter.kind.wasm})" for parameter in row.parameters)
         result = "" if row.returns is None else f" (result {row.returns.wasm})"
-        lines.append(f'(import "{row.namespace}" "{row.name}" (func ${namespace}.{name}{params}{result}))\n')
+        lines.append(f'(import "{row.namespace}" "{row.name}" (func ${namespace}.{key}{params}{result}))\n')
     return "".join(lines)
 
 
