@@ -19,6 +19,7 @@ RELEASED: Final = 6
 DROPPED: Final = 7
 FAILED: Final = 8
 FLOOD: Final = 9
+FORGOTTEN: Final = 10
 
 ProcessValues = tuple[int, int, bytes, str, str, int, int, int]
 

@@ -300,12 +300,12 @@ cdef class NativeRequest:
         self.unlock()
         return number
 
-    def find_environment(self, int64_t id, bint keeps_names) -> int | None:
+    def find_environment(self, int64_t number, bint keeps_names) -> int | None:
         """The number of one in the process's table, None if unknown.
 
         With `keeps_names` EVENT_FORGOTTEN is told when nobody holds it any more.
         """
-        cdef EarlyEnvironment* environment = find_environment(self.lock(), id)
+        cdef EarlyEnvironment* environment = find_environment(self.lock(), number)
         try:
             if environment == NULL:
                 return None
@@ -315,9 +315,9 @@ cdef class NativeRequest:
         finally:
             self.unlock()
 
-    def find_handle(self, int64_t id) -> int:
+    def find_handle(self, int64_t number) -> int:
         """The pid behind a handle, 0 if unknown."""
-        pid = find_handle(self.lock(), id)
+        pid = find_handle(self.lock(), number)
         self.unlock()
         return pid
 
