@@ -80,6 +80,38 @@ HELPERS: Final[dict[str, str]] = {
         (i64.store (i32.const 2000) (i64.const 0))
         (drop (call $message.read_data (i32.const 2000) (i32.const 8)))
         (i64.load (i32.const 2000)))""",
+    # The same for guests of early Lunatic, which know processes by handles.
+    "early_spawn": """(func $early_spawn (param $tag i64) (param $name i32) (param $size i32) (result i64)
+        (if (call $process.inherit_spawn@0.6 (local.get $tag)
+                (local.get $name) (local.get $size) (i32.const 0) (i32.const 0) (i32.const 2000))
+            (then (unreachable)))
+        (i64.load (i32.const 2000)))""",
+    "early_spawn_in": """(func $early_spawn_in (param $module i64) (param $name i32) (param $size i32)
+            (result i64)
+        (if (call $process.spawn@0.6 (i64.const 0) (local.get $module)
+                (local.get $name) (local.get $size) (i32.const 0) (i32.const 0) (i32.const 2000))
+            (then (unreachable)))
+        (i64.load (i32.const 2000)))""",
+    "early_send": """(func $early_send (param $to i64) (param $tag i64) (param $value i64)
+        (call $write (local.get $tag) (local.get $value))
+        (call $message.send@0.6 (local.get $to)))""",
+    "early_receive": """(func $early_receive (result i64)
+        (if (call $message.receive@0.6 (i64.const 0) (i32.const 0)) (then (unreachable)))
+        (call $read))""",
+    "early_await_end": """(func $early_await_end (param $process i64)
+        (call $process.id@0.6 (local.get $process) (i32.const 2016))
+        (loop $again
+            (call $process.sleep_ms (i64.const 1))
+            (br_if $again (call $process.exists (i64.load (i32.const 2016))))))""",
+    # An environment with one more namespace, and the module in it.
+    "early_module": """(func $early_module (param $prefix i32) (param $size i32) (result i64)
+        (local $config i64)
+        (local.set $config (call $process.create_config@0.6 (i64.const 10000000) (i64.const 0)))
+        (call $process.allow_namespace@0.6 (local.get $config) (local.get $prefix) (local.get $size))
+        (if (call $process.create_environment@0.6 (local.get $config) (i32.const 2000)) (then (unreachable)))
+        (if (call $process.add_this_module@0.6 (i64.load (i32.const 2000)) (i32.const 2008))
+            (then (unreachable)))
+        (i64.load (i32.const 2008)))""",
     # Waits for ever, taking every message.
     "park": """(func $park (loop $again
         (drop (call $receive_any (i64.const -1))) (br $again)))""",

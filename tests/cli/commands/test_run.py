@@ -146,6 +146,15 @@ def test_arguments_behind_the_file_belong_to_the_program(luna: Luna, write: Writ
     assert outcome == Outcome(0, "p.wasm\0--json\0--dir\0x\0--\0-h\0", "")
 
 
+def test_a_program_of_early_lunatic_gets_its_arguments_without_its_name(
+    luna: Luna, own_environment: Path
+) -> None:
+    early = '(module (import "lunatic::process" "this" (func (result i64)))'
+    text = PROGRAM.replace("(module", early).replace("{body}", ARGUMENTS)
+    (own_environment / "early.wat").write_text(text)
+    assert luna("run", "early.wat", "one", "two") == Outcome(0, "one\0two\0", "")
+
+
 def test_environment_of_the_shell_and_of_the_options_is_passed_on(
     luna: Luna, write: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
