@@ -93,10 +93,11 @@ def test_both_generations_go_together_but_not_under_one_name() -> None:
 
 def test_a_type_of_no_interface_is_told_with_those_there_are() -> None:
     meaning = meaning_of([Import("lunatic::message", "receive", "i", "i", "i32 -> i32")])
-    assert list(meaning.problems) == [
+    (problem,) = meaning.problems
+    assert problem == (
         "lunatic::message::receive is imported as i32 -> i32, but it is i32 i32 i64 -> i32 (Lunatic 0.13)"
-        + " or i64 i32 -> i32 (Lunatic 0.6) or i32 i32 i32 -> i32 (Lunatic 0.7)"
-    ]
+        " or i64 i32 -> i32 (Lunatic 0.6) or i32 i32 i32 -> i32 (Lunatic 0.7)"
+    )
 
 
 def test_what_early_lunatic_had_and_today_has_not() -> None:
