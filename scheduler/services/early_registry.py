@@ -11,6 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final, final
 
+import trio
+
 from luna.scheduler.registry import MAX_NAME_BYTES, MAX_NAMES
 from luna.scheduler.requests import GuestTrap, Request
 from luna.scheduler.semver import Requirement, SemverError, Version
@@ -19,6 +21,8 @@ __all__ = ["EarlyRegistry"]
 
 MAX_VERSIONS: Final = 1000
 """of one name; a look-up goes through them all."""
+SWEEP_INTERVAL_S: Final = 1.0
+"""seconds between two looks through all names for those of the dead, which hold up everybody's requests."""
 ID_BYTES: Final = 8
 
 REGISTERED, FOUND, REMOVED = 0, 0, 0
@@ -35,6 +39,7 @@ class _Names:
 
     environments: dict[int, dict[str, Entries]] = field(default_factory=dict)
     count: int = 0
+    next_sweep_s: float = 0.0
 
     def entries(self, number: int, name: str) -> Entries:
         """Empty when nothing has that name; then changing it changes nothing."""
@@ -98,7 +103,8 @@ class EarlyRegistry:
         if version not in entries:
             if len(entries) >= MAX_VERSIONS:
                 raise GuestTrap(f"{request.full_name}: at most {MAX_VERSIONS} versions of a name")
-            if names.count >= MAX_NAMES:
+            if names.count >= MAX_NAMES and trio.current_time() >= names.next_sweep_s:
+                names.next_sweep_s = trio.current_time() + SWEEP_INTERVAL_S
                 names.forget_dead(self._exists)
             if names.count >= MAX_NAMES:
                 raise GuestTrap(f"{request.full_name}: at most {MAX_NAMES} names")
