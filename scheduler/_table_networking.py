@@ -216,7 +216,7 @@ _TLS = (
             "connecting and the handshake; in Lunatic connecting only. An entry that is not one certificate "
             "is code 1; Lunatic leaves it out, or trusts the public authorities instead of all. Takes pairs "
             "of (length, pointer) as well, since Lunatic's guest library makes such. At most 256 entries of "
-            "64 KiB each. "
+            "64 KiB each, 1 MiB together. "
             f"{_DESCRIPTORS}"
         ),
     ),

@@ -33,7 +33,7 @@ SINGLE = {
     "scheduler/services/udp.py": ("MAX_DATAGRAM_BYTES",),
     "scheduler/services/dns.py": ("MAX_LOOKUPS", "MAX_NAME_BYTES"),
     "scheduler/services/pem.py": ("MAX_PEM_BYTES",),
-    "scheduler/services/tls.py": ("MAX_THREADS", "MAX_AUTHORITIES", "MAX_HOST_BYTES"),
+    "scheduler/services/tls.py": ("MAX_THREADS", "MAX_AUTHORITIES", "MAX_LIST_BYTES", "MAX_HOST_BYTES"),
     "scheduler/services/tls_context.py": ("MAX_RSA_BITS",),
     "scheduler/services/tls_listener.py": ("HANDSHAKE_TIMEOUT_S", "MAX_HANDSHAKES"),
     "scheduler/services/tls_connection.py": ("MAX_UNSENT_BYTES", "LINGER_S"),

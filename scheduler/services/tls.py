@@ -15,7 +15,7 @@ from luna.scheduler.resources import ResourceKind
 from luna.scheduler.services.addresses import SocketAddress, add_addresses, read_address
 from luna.scheduler.services.background import Background
 from luna.scheduler.services.dns import Resolver
-from luna.scheduler.services.pem import CERTIFICATE, MAX_PEM_BYTES, pem_sections
+from luna.scheduler.services.pem import MAX_PEM_BYTES
 from luna.scheduler.services.sockets import DONE, answer_when_ready, close_socket, connect, listen, tell_error
 from luna.scheduler.services.streams import ID_BYTES, StreamHandlers
 from luna.scheduler.services.threads import compute
@@ -36,6 +36,8 @@ MAX_THREADS: Final = 8
 """threads that compute for handshakes at the same time; one takes about a millisecond of it."""
 MAX_AUTHORITIES: Final = 256
 """authorities one connection can be told to trust: more than the public ones are."""
+MAX_LIST_BYTES: Final = 1024 * 1024
+"""bytes of PEM in one list of authorities; the public ones have a quarter of it."""
 MAX_HOST_BYTES: Final = 1024
 """bytes of a host name; DNS has at most 253, and this much is repeated in error texts."""
 
@@ -149,7 +151,7 @@ class TlsHandlers:
         request.write_u64(out, self._streams.add(request, connection))
         return DONE
 
-    async def _client_context(self, authorities: list[bytes]) -> ssl.SSLContext:
+    async def _client_context(self, authorities: list[tuple[bytes, ...]]) -> ssl.SSLContext:
         """Raises OSError."""
         if authorities:
             try:
@@ -206,30 +208,24 @@ def _read_host(request: Request, pointer: int, size: int) -> str:
     return host
 
 
-def _read_authorities(request: Request, pointer: int, count: int) -> list[bytes]:
-    """The certificates (DER) of a list of PEM texts, one in each. Raises OSError."""
+def _read_authorities(request: Request, pointer: int, count: int) -> list[tuple[bytes, ...]]:
+    """What a list of PEM texts can mean, for each entry the likelier text first. Raises OSError."""
     if count > MAX_AUTHORITIES:
         raise OSError(f"a list of authorities has at most {MAX_AUTHORITIES} entries, not {count}")
-    entries = SLICE.iter_unpack(request.read(pointer, count * SLICE.size))
-    return [_read_authority(request, index, *entry) for index, entry in enumerate(entries)]
-
-
-def _read_authority(request: Request, index: int, first: int, second: int) -> bytes:
-    # Lunatic reads an entry as (pointer, length), but its guest library writes (length, pointer). Either way
-    # the text ends at the sum of the two. The tighter one is tried first, as the wider one may hold other
-    # certificates, which the guest never meant; it is right for a text that lies below its own length.
-    tight, wide = sorted((first, second))
-    for at, size in ((wide, tight), (tight, wide)):
-        if size > MAX_PEM_BYTES:
-            break
+    entries = []
+    room = MAX_LIST_BYTES
+    for index, (first, second) in enumerate(SLICE.iter_unpack(request.read(pointer, count * SLICE.size))):
+        # Lunatic reads an entry as (pointer, length), but its guest library writes (length, pointer). Either
+        # way the text ends at the sum of the two. The tighter one is likelier, and the wider one may hold
+        # other certificates, which the guest never meant; it is right for a text below its own length.
+        tight, wide = sorted((first, second))
         try:
-            found = pem_sections(request.read(at, size), CERTIFICATE)
+            texts = [request.read(wide, tight)] if tight <= MAX_PEM_BYTES else []
+            texts += [request.read(tight, wide)] if wide <= MAX_PEM_BYTES else []
         except GuestTrap:
             raise OSError(f"authority {index} of the list lies outside the guest's memory") from None
-        except ValueError:
-            continue
-        if len(found) == 1:
-            return found[0]
-    raise OSError(
-        f"authority {index} of the list is not one certificate in PEM, of at most {MAX_PEM_BYTES} bytes"
-    )
+        room -= sum(map(len, texts))
+        if room < 0:
+            raise OSError(f"a list of authorities has at most {MAX_LIST_BYTES} bytes of PEM")
+        entries.append(tuple(texts))
+    return entries

@@ -19,7 +19,7 @@ from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
-from luna.scheduler.services.pem import CERTIFICATE, PRIVATE_KEY, pem_sections, to_pem
+from luna.scheduler.services.pem import CERTIFICATE, MAX_PEM_BYTES, PRIVATE_KEY, pem_sections, to_pem
 from luna.scheduler.services.sockets import check_descriptor
 
 __all__ = [
@@ -70,16 +70,32 @@ def server_context(certificates: bytes, keys: bytes) -> ssl.SSLContext:
     return context
 
 
-def client_context(authorities: Sequence[bytes]) -> ssl.SSLContext:
-    """Trusts these certificates (DER), and no others. Raises ValueError, saying what is wrong with them."""
+def client_context(authorities: Sequence[Sequence[bytes]]) -> ssl.SSLContext:
+    """Trusts these certificates, and no others: of each sequence of PEM texts the first that holds just one.
+
+    Raises ValueError, saying what is wrong with them.
+    """
     context = _hardened(ssl.PROTOCOL_TLS_CLIENT)
-    for authority in authorities:
-        _parse(authority)
+    for index, texts in enumerate(authorities):
+        certificate = next(filter(None, map(_lone_certificate, texts)), None)
+        if certificate is None:
+            raise ValueError(
+                f"number {index} is not one certificate in PEM, of at most {MAX_PEM_BYTES} bytes"
+            )
+        _parse(certificate)
         try:
-            context.load_verify_locations(cadata=authority)
+            context.load_verify_locations(cadata=certificate)
         except ssl.SSLError as error:
-            raise ValueError(f"a certificate cannot be used: {tls_error_text(error)}") from None
+            raise ValueError(f"number {index} cannot be used: {tls_error_text(error)}") from None
     return context
+
+
+def _lone_certificate(text: bytes) -> bytes | None:
+    try:
+        found = pem_sections(text, CERTIFICATE)
+    except ValueError:
+        return None
+    return found[0] if len(found) == 1 else None
 
 
 def public_context() -> ssl.SSLContext:

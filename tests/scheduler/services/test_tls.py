@@ -23,7 +23,7 @@ from luna.scheduler import ExitKind
 from luna.scheduler.resources import ResourceKind
 from luna.scheduler.services import tls_listener
 from luna.scheduler.services.pem import CERTIFICATE, MAX_PEM_BYTES, PRIVATE_KEY, to_pem
-from luna.scheduler.services.tls import MAX_AUTHORITIES
+from luna.scheduler.services.tls import MAX_AUTHORITIES, MAX_LIST_BYTES
 from luna.scheduler.services.tls_context import (
     MAX_RSA_BITS,
     check_server_name,
@@ -715,6 +715,27 @@ async def test_a_list_of_authorities_is_bounded(lab: Lab) -> None:
         (call $show 500:i32))"""),
     )
     assert output == f"a list of authorities has at most {MAX_AUTHORITIES} entries, not {MAX_AUTHORITIES + 1}"
+
+
+async def test_the_texts_of_a_list_of_authorities_are_bounded_together(lab: Lab) -> None:
+    count = MAX_LIST_BYTES // MAX_PEM_BYTES + 1
+    output = await output_of(
+        lab,
+        tls(f"""(memory (export "memory") 2) {START} (local $at i32)
+        (local.set $at 8192:i32)
+        (loop $again
+          (i32.store (local.get $at) {MAX_PEM_BYTES + 1}:i32)
+          (i32.store offset=4 (local.get $at) {MAX_PEM_BYTES - 1}:i32)
+          (local.set $at (i32.add (local.get $at) 8:i32))
+          (br_if $again (i32.lt_u (local.get $at) {8192 + 8 * count}:i32)))
+        (is32 (networking.tls_connect @"localhost" 1:i32 -1:i64 500:i32 8192:i32 {count - 1}:i32) 1:i32)
+        (call $show 500:i32)
+        (is32 (networking.tls_connect @"localhost" 1:i32 -1:i64 500:i32 8192:i32 {count}:i32) 1:i32)
+        (call $show 500:i32))"""),
+    )
+    not_one = f"number 0 is not one certificate in PEM, of at most {MAX_PEM_BYTES} bytes"
+    too_many = f"a list of authorities has at most {MAX_LIST_BYTES} bytes of PEM"
+    assert output == f"the list of authorities cannot be used: {not_one}{too_many}"
 
 
 @pytest.mark.parametrize("known", [True, False])
