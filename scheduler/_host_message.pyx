@@ -290,8 +290,10 @@ def functions():
         ("lunatic::message", "push_module"): (<size_t>push_module, False),
         ("lunatic::message", "take_module"): (<size_t>take_module, False),
         ("lunatic::message", "send"): (<size_t>send, False),
+        ("lunatic::message", "send@0.11"): (<size_t>send, False),
         ("lunatic::message", "send_receive_skip_search"): (<size_t>send_receive, True),
         ("lunatic::message", "receive"): (<size_t>receive, True),
         ("lunatic::distributed", "send"): (<size_t>send_to_node, False),
+        ("lunatic::distributed", "send@0.11"): (<size_t>send_to_node, False),
         ("lunatic::distributed", "send_receive_skip_search"): (<size_t>send_receive_node, True),
     }

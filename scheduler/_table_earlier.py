@@ -20,6 +20,9 @@ _message_0_7 = Rows("lunatic::message", Where.NATIVE, "0.7")
 _process_0_7 = Rows("lunatic::process", Where.NATIVE, "0.7")
 _networking_0_7 = Rows("lunatic::networking", Where.REQUEST, "0.7")
 
+_message_0_11 = Rows("lunatic::message", Where.NATIVE, "0.11")
+_distributed_0_11 = Rows("lunatic::distributed", Where.NATIVE, "0.11")
+
 _message_0_12 = Rows("lunatic::message", Where.NATIVE, "0.12")
 _distributed_0_12 = Rows("lunatic::distributed", Where.NATIVE, "0.12")
 _networking_0_12 = Rows("lunatic::networking", Where.REQUEST, "0.12")
@@ -83,6 +86,18 @@ _MESSAGE: Final = (
         f"the scratch: 0 data, 1 link died, 9027 timeout. {_FOR_EVER}",
         traps="out of bounds",
         suspends=True,
+    ),
+    _message_0_11(
+        "send",
+        "process:i64",
+        "Sends the scratch, which is empty afterwards; a dead process is silent.",
+        traps="no scratch; for another node, a scratch that is not plain data of at most 48 MiB",
+    ),
+    _distributed_0_11(
+        "send",
+        "node:i64 process:i64",
+        "The same for a process of any node.",
+        traps="no scratch; for another node, a scratch that is not plain data of at most 48 MiB",
     ),
     _message_0_12(
         "send_receive_skip_search",

@@ -23,14 +23,19 @@ def imports(*labels: str) -> list[Import]:
 @pytest.mark.parametrize("row", ALL_CALLS, ids=lambda row: f"{row.namespace}::{row.key}")
 def test_every_row_is_found_by_its_type_with_a_marker_of_its_interface(row: HostCall) -> None:
     twins = [other for other in ALL_CALLS if (other.full_name, other.type) == (row.full_name, row.type)]
-    if row is twins[0]:
-        marker: list[Import] = []
-    else:
-        assert row.interface == "0.6"
-        marker = imports("lunatic::process::this@0.6")
+    markers = {"0.6": "lunatic::process::this@0.6", "0.11": "lunatic::distributed::send@0.11"}
+    marker = imports(markers[row.interface]) if len(twins) > 1 and row.interface in markers else []
     meaning = meaning_of([*marker, Import(row.namespace, row.name, row.params, row.result, row.type)])
     assert meaning.problems == ()
     assert row.index in meaning.rows
+
+
+def test_send_without_a_result_is_to_a_handle_but_for_programs_that_send_to_nodes() -> None:
+    send = imports("lunatic::message::send@0.6")
+    assert meaning_of(send).interface == "0.6"
+    assert meaning_of([*send, *imports("lunatic::process::this@0.6")]).interface == "0.6"
+    later = meaning_of([*send, *imports("lunatic::distributed::send@0.11")])
+    assert (later.interface, row_of("lunatic::message::send@0.11").index in later.rows) == ("0.11", True)
 
 
 def test_only_links_need_a_marker() -> None:

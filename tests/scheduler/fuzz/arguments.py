@@ -20,6 +20,7 @@ from .layout import (
     BUFFERS,
     HOSTS,
     OUT,
+    POOL_NAMES,
     POOL_SLOTS,
     PREPARED,
     SOCKET_ADDRESS,
@@ -58,6 +59,7 @@ POOLS_OF: Final[Mapping[str, str]] = MappingProxyType(
         "connection": "connection",
         "statement": "statement",
         "query": "query",
+        "environment": "environment",
         "tag": "tag",
         "link_tag": "tag",
         "wait_tag": "tag",
@@ -75,6 +77,9 @@ TEXTS_OF: Final[Mapping[str, str]] = MappingProxyType(
         "entry": "entries",
         "params": "params",
         "source": "modules",
+        "module": "modules",
+        "plugin": "modules",
+        "version": "versions",
         "directory": "directories",
         "prefix": "prefixes",
         "path": "paths",
@@ -86,6 +91,7 @@ TEXTS_OF: Final[Mapping[str, str]] = MappingProxyType(
         "sql": "statements",
         "values": "bindings",
         "vectors": "vectors",
+        "buffers": "vectors",
         "tags": "tags",
         "authorities": "authorities",
         "request": "request",
@@ -96,7 +102,10 @@ TEXTS_OF: Final[Mapping[str, str]] = MappingProxyType(
 """Texts that pointers of these names are given; others get names."""
 
 VARIOUS: Final = frozenset(
-    {"name", "entry", "source", "path", "new_path", "target", "directory", "vectors", "subscriptions", "values"}
+    {
+        "name", "entry", "source", "path", "new_path", "target", "directory", "vectors", "buffers",
+        "subscriptions", "values", "module", "version",
+    }
 )
 """pointers to texts of which more than the first is good"""
 
@@ -119,6 +128,8 @@ SMALL: Final[Mapping[str, Sequence[int]]] = MappingProxyType(
         "rights": (ALL_RIGHTS,),
         "inheriting": (ALL_RIGHTS,),
         "base": (ALL_RIGHTS, 0),
+        "max_memory": (1_000_000, 65_536, -1),
+        "max_fuel": (0, 1, 10),
         "bytes": (65_536, 200_000, 1_000_000, 0, -1),
         "units": (0, 1, 10, 100),
         "capacity": (0, 8, 100, 1 << 40),
@@ -215,6 +226,8 @@ class Arguments:
     def _kind_of_text(self, row: HostCall, parameter: Parameter) -> str:
         if row.name == "resolve":
             return "resolved"
+        if row.name == "lookup" and parameter.name == "query":
+            return "versions"
         if row.namespace == "lunatic::sqlite" and parameter.name == "path":
             return "databases"
         if row.name in ("sign_node", "default_server_certificates") and parameter.name in ("certificate", "key"):
@@ -263,7 +276,7 @@ class Arguments:
         if wasm == "f64":
             return f"(f64.const {'2.5' if self._is_right() else self._random.choice(ODD_F64)})"
         if parameter.name in TIMEOUTS:
-            return self._timeout(row)
+            return f"({wasm}.const {self._timeout(row, wasm)})"
         if self._is_right():
             pool = self._pool(row, parameter)
             if pool is not None:
@@ -275,18 +288,20 @@ class Arguments:
             options = ODD_I32 if wasm == "i32" else ODD_I64
         return f"({wasm}.const {self._random.choice(options)})"
 
-    def _timeout(self, row: HostCall) -> str:
+    def _timeout(self, row: HostCall, wasm: str) -> int:
         if self._random.random() < ENDLESS_SHARE:
-            return "(i64.const -1)"
-        options = (0, 1, 20, 500, 500) if "connect" in row.name or "resolve" in row.name else (0, 1, 1, 5, 20)
-        return f"(i64.const {self._random.choice(options)})"
+            return -1 if wasm == "i64" else 0  # as earlier interfaces had it
+        if "connect" in row.name or "resolve" in row.name:
+            return self._random.choice((1, 20, 500, 500))
+        return self._random.choice((int(wasm == "i32"), 1, 5, 20))
 
     def _pool(self, row: HostCall, parameter: Parameter) -> str | None:
+        pool = POOLS_OF.get(parameter.name)
         if parameter.name in ("stream", "listener"):
-            return f"{'tls' if 'tls' in row.name else 'tcp'}_{parameter.name}"
-        if parameter.name == "index":
-            return f"{row.name.removeprefix('take_')}_index"
-        return POOLS_OF.get(parameter.name)
+            pool = f"{'tls' if 'tls' in row.name else 'tcp'}_{parameter.name}"
+        elif parameter.name == "index":
+            pool = f"{row.name.removeprefix('take_')}_index"
+        return pool if pool in POOL_NAMES else None
 
     def _pooled(self, chosen: Chosen, row: HostCall, parameter: Parameter, pool: str) -> str:
         is_spawn = row.name in ("spawn", "get_or_spawn")

@@ -46,8 +46,8 @@ ARENA: Final = 49_152
 POOL_SLOTS: Final = 4
 POOL_NAMES: Final = (
     "process", "error", "module", "config", "timer", "dns", "tcp_listener", "tcp_stream", "tls_listener",
-    "tls_stream", "udp", "connection", "statement", "query", "fd", "tag", "node", "module_index",
-    "tcp_stream_index", "tls_stream_index", "udp_socket_index",
+    "tls_stream", "udp", "connection", "statement", "query", "fd", "tag", "node", "environment",
+    "process_index", "module_index", "tcp_stream_index", "tls_stream_index", "udp_socket_index",
 )  # fmt: skip
 
 HOSTS: Final = ("127.77.1.1", "127.77.1.2", "127.77.200.3")
@@ -311,6 +311,7 @@ def texts() -> Mapping[str, tuple[Text, ...]]:
     place("subscriptions", _subscriptions())
     place("tags", [(struct.pack(f"<{count}q", *range(1, count + 1)), count) for count in (0, 1, 3, 40)])
     place("prefixes", (b"lunatic::", b"", b"wasi", b"lunatic::process::", b"none", b"\xff", b"p" * 300))
+    place("versions", (b"1.0.0", b"^1", b"1.2.3-a+b", b"", b"1", b"x.y.z", b"\xff", b"1." + b"9" * 40))
     place("queries", (b"", b"a=b", b"zone=1&name=x", b"&&==", b"\xff"))
     good, spoiled = (text.address for text in placed["authority"][:2])
     size = len(pem["authority"])

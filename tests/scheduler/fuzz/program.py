@@ -16,11 +16,12 @@ from types import MappingProxyType
 from typing import Final, final
 
 from luna.scheduler import ProcessConfig
+from luna.scheduler._hostcall import TODAY
 from luna.scheduler.hostcalls import EARLIER_CALLS, HOST_CALLS, HostCall
 
 from .arguments import Arguments, Chosen
 from .layout import ARENA, BUFFERS, OUT, PARAMS, POOL_SLOTS, pool_slot, text_data, texts
-from .themes import CONSUMING, GIVES, NEED_DATA, NEED_MESSAGE, RARE, THEMES, pool_given
+from .themes import CONSUMING, EARLIER, GIVES, NEED_DATA, NEED_MESSAGE, RARE, THEMES, pool_given
 
 __all__ = ["REPORT_MARK", "Program", "generate"]
 
@@ -32,12 +33,12 @@ DEPTH: Final = 2
 """generations below the first process"""
 BUDGET: Final = 24
 """functions one process calls: they call each other through `lunatic::trap::catch`"""
+EARLIER_SHARE: Final = 0.2
+"""of guests, those that import from earlier interfaces"""
 PORTS_CHECK: Final = 0x6C75_6E61_6675_7A7A
 REPORT_MARK: Final = 0x4C55
 """`nodes_len` by which a call of `distributed::get_nodes` tells what another call did"""
 CALLED, RETURNED, WAS_ZERO = range(3)
-
-_NAMESPACES: Final = {row.namespace: row.namespace.removeprefix("lunatic::") for row in HOST_CALLS}
 
 ALLOCATORS: Final = (
     "",
@@ -79,14 +80,16 @@ class Program:
 
 
 @cache
-def _rows(interface: str) -> Mapping[str, HostCall]:
+def _rows(interfaces: tuple[str, ...]) -> Mapping[str, HostCall]:
+    """Today's rows, and those of earlier interfaces in place of what has the same name."""
     rows = {_name(row): row for row in HOST_CALLS}
-    rows.update((_name(row), row) for row in EARLIER_CALLS if row.interface == interface)
+    for interface in interfaces:
+        rows.update((_name(row), row) for row in EARLIER_CALLS if row.interface == interface)
     return MappingProxyType(rows)
 
 
 def _name(row: HostCall) -> str:
-    return f"{_NAMESPACES.get(row.namespace, row.namespace)}.{row.name}"
+    return f"{row.namespace.removeprefix('lunatic::')}.{row.name}"
 
 
 def generate(seed: int, *, counting: bool = False) -> Program:
@@ -100,16 +103,20 @@ class _Generator:
         self._seed = seed
         self._counting = counting
         self._random = Random(seed)
-        earlier = sorted({row.interface for row in EARLIER_CALLS})
-        is_earlier = self._random.random() < 0.2
-        self._rows = _rows(self._random.choice(earlier) if earlier and is_earlier else "")
+        interfaces = tuple(dict.fromkeys(row.interface for row in EARLIER_CALLS))
+        self._is_earlier = self._random.random() < EARLIER_SHARE
+        mixed = [interface for interface in interfaces if self._random.random() < 0.6]
+        self._is_earlier = self._is_earlier and bool(mixed)
+        self._rows = _rows(tuple(mixed) if self._is_earlier else ())
         self._imported: dict[str, HostCall] = {}
         self._oddity = 0.0
         self._arguments = Arguments(self._random, 0.0)
 
     def program(self) -> Program:
         """The whole module."""
-        themes = self._random.choices(list(THEMES), k=BODIES)
+        themes = self._random.choices([name for name in THEMES if name != EARLIER], k=BODIES)
+        if self._is_earlier:
+            themes[1:3] = [EARLIER] * 2
         if "tls" in themes:
             themes[0] = "tls streams"
         elif "tcp" in themes:
@@ -239,8 +246,8 @@ class _Generator:
         self._arguments = Arguments(self._random, oddity)
         mixed = [
             (call, RARE.get(call, 1.0) + 0.3 * sum(call == prefix for prefix in theme.more))
-            for call in self._rows
-            if call.startswith(tuple(theme.more))
+            for call, row in self._rows.items()
+            if call.startswith(tuple(theme.more)) or (name == EARLIER and row.interface != TODAY)
         ]
         names, weights = [call for call, _ in mixed], [weight for _, weight in mixed]
         lines: list[str] = []

@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import Final, final
 
 __all__ = [
-    "CONSUMING", "GIVES", "NEED_DATA", "NEED_MESSAGE", "RARE", "THEMES", "Theme", "pool_given",
+    "CONSUMING", "EARLIER", "GIVES", "NEED_DATA", "NEED_MESSAGE", "RARE", "THEMES", "Theme", "pool_given",
 ]  # fmt: skip
 
 SPAWN: Final = "@spawn"
@@ -21,6 +21,9 @@ TCP_PORT, TLS_PORT, UDP_PORT = "@tcp_port", "@tls_port", "@udp_port"
 TABLE: Final = "@table"
 """a step that makes the table that most SQL is about"""
 
+EARLIER: Final = "earlier interfaces"
+"""the theme of guests that import what only earlier interfaces have"""
+
 CONSUMING: Final = (
     "drop", "push_t", "push_u", "take_", "cancel_", "copy_", "sqlite3_finalize", "fd_close",
 )  # fmt: skip
@@ -28,7 +31,7 @@ CONSUMING: Final = (
 NEED_DATA: Final = frozenset(
     {
         "write_data", "read_data", "seek_data", "data_size", "push_module", "take_module", "push_tcp_stream",
-        "take_tcp_stream", "push_tls_stream", "take_tls_stream", "push_udp_socket", "take_udp_socket",
+        "push_process", "take_process", "take_tcp_stream", "push_tls_stream", "take_tls_stream", "push_udp_socket", "take_udp_socket",
     }
 )  # fmt: skip
 """calls that trap without a data message"""
@@ -133,6 +136,10 @@ THEMES: Final[Mapping[str, Theme]] = MappingProxyType(
             "distributed.test_root_cert distributed.default_server_certificates distributed.sign_node",
             "distributed.",
         ),
+        EARLIER: _theme(
+            "process.create_config process.allow_namespace process.create_environment process.add_this_module"
+            " process.spawn message.create_data message.push_process message.take_process",
+        ),
         "everything": _theme("", ""),
     }
 )  # fmt: skip
@@ -172,6 +179,17 @@ _POOLS: Final[Sequence[tuple[str, str]]] = (
     ("exec_lookup_nodes", "query"),
     ("get_tag", "tag"),
     ("node_id", "node"),
+    ("this", "process"),
+    ("clone_process", "process"),
+    ("take_process", "process"),
+    ("push_process", "process_index"),
+    ("inherit_spawn", "process"),
+    ("lookup", "process"),
+    ("create_environment", "environment"),
+    ("this_env", "environment"),
+    ("add_module", "module"),
+    ("add_this_module", "module"),
+    ("local_addr", "dns"),
 )
 
 
