@@ -31,8 +31,8 @@ class Background:
             self._nursery = None
 
     def start(self, name: str, task: Callable[[Unpack[Args]], Awaitable[None]], *args: *Args) -> bool:
-        """Start a task; False when the runtime is stopping. An exception is logged and ends nothing else."""
-        if self._nursery is None or self._nursery.cancel_scope.cancel_called:
+        """Start a task; False once the runtime has stopped. An exception is logged and ends nothing else."""
+        if self._nursery is None:
             return False
         self._nursery.start_soon(_run_logged, name, task, *args, name=name)
         return True

@@ -367,6 +367,37 @@ async def test_what_was_written_arrives_though_the_writer_never_touches_the_stre
         assert (await lab.wait_exit(pid)).reason == "returned"
 
 
+async def test_who_takes_nothing_is_not_listened_to_when_much_waits_for_it(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A peer could ask for answers of the protocol without end, and take none. Here nothing may wait."""
+    monkeypatch.setattr(tls_connection, "MAX_UNSENT_BYTES", 0)
+    with tcp_partner() as partner:
+        pid = await lab.spawn(
+            tls(f"""(memory (export "memory") 300) {FILL}
+            {START}
+            (drop (call $tls_connect {port_of(partner)}:i32))
+            (call $fill {LARGE}:i32)
+            (networking.set_tls_write_timeout 0:i64 0:i64)
+            (report (i64.extend_i32_u (call $write_much {LARGE}:i32)))
+            (gate)
+            (networking.set_tls_read_timeout 0:i64 0:i64)
+            (is32 (networking.tls_read 0:i64 0:i32 8:i32 500:i32) 9027:i32)
+            (networking.set_tls_read_timeout 0:i64 -1:i64)
+            (report 0:i64)
+            (is64 (call $read_tls 0:i64 8:i32) 4:i64))""")
+        )
+        async with await tls_meet(partner) as stream:
+            connection = await connection_of(lab, pid)
+            await stream.send_all(b"more")
+            await wait_for(lambda: lab.at_gate == 1)
+            lab.gate.set()
+            await wait_for(lambda: len(lab.reports) == 2 and connection.reading.locked())
+            assert lab.runtime.exists(pid)
+            assert await receive_plain(stream, lab.reports[0]) == pattern(lab.reports[0])
+            assert (await lab.wait_exit(pid)).reason == "returned"
+
+
 async def test_flushing_waits_until_everything_is_sent(lab: Lab) -> None:
     with tcp_partner() as partner:
         pid = await lab.spawn(
