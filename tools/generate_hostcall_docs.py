@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 
 from generated_file import ROOT, settle
-from luna.scheduler.hostcalls import HOST_CALLS, HostCall, Where, namespaces
+from luna.scheduler.hostcalls import EARLIER_CALLS, HOST_CALLS, HostCall, Where, namespaces
 
 TARGET = ROOT / "docs" / "host-calls.md"
 
@@ -34,6 +34,19 @@ Every function a guest may import, made by `tools/generate_hostcall_docs.py` fro
 - Timeouts are milliseconds, -1 (all ones) waits for ever, and 9027 is the result of one that passed.
 """
 
+EARLIER = """\
+## Earlier interfaces
+
+What guests made for earlier releases of Lunatic import with another type or meaning, or what is gone since;
+everything else they share with today's. A module's imports tell which is meant: the type of each, and for
+`link` and `unlink`, whose types never changed, whatever else it imports. More is in
+[guests.md](guests.md#programs-of-early-lunatic).
+"""
+
+
+def earlier_line(row: HostCall) -> str:
+    return f"| {row.interface} | `{row.namespace}` {line(row)}"
+
 
 def line(row: HostCall) -> str:
     cells = (
@@ -58,6 +71,13 @@ def page() -> str:
             "|---|---|---|---|---|---|",
         ]
         lines += [line(row) for row in rows]
+    lines += [
+        "",
+        EARLIER,
+        "| release | namespace | function | type | state | suspends | traps | what it does |",
+        "|---|---|---|---|---|---|---|---|",
+        *map(earlier_line, EARLIER_CALLS),
+    ]
     return "\n".join([*lines, ""])
 
 

@@ -57,6 +57,8 @@ SINGLE = {
         "MAX_DIRECTORIES",
     ),
     "scheduler/services/sqlite_guard.py": ("MAX_CACHE_PAGES", "MAX_CACHE_KIB"),
+    "scheduler/semver.py": ("MAX_COMPARATORS",),
+    "scheduler/services/early_registry.py": ("MAX_VERSIONS",),
     "scheduler/services/metrics.py": ("MAX_METRICS", "MAX_NAME_BYTES"),
     "node/metrics_server.py": ("MAX_CLIENTS", "MAX_HEAD_BYTES", "REQUEST_TIMEOUT_S", "RESPONSE_TIMEOUT_S"),
     "node/modules.py": ("MAX_STORED_BYTES", "MAX_MEMORY_BYTES", "MAX_FETCHES"),
