@@ -102,6 +102,20 @@ async def test_a_piece_of_a_parameter_record_is_ignored(pair: Pair) -> None:
           (is32 (local.get 0) 5:i32) (call $park))""")
 
 
+@pytest.mark.parametrize("node", [A, B])
+@pytest.mark.parametrize("tag", [0, 31])
+async def test_guests_of_as_lunatic_link_when_they_spawn(pair: Pair, node: int, tag: int) -> None:
+    notice = f"(is32 (call $receive_any 20000:i64) 1:i32) (is64 (message.get_tag) {tag}:i64)"
+    await pair[0].passes(f"""
+        {START} {SURVIVE}
+          (is32 {spawn("child", node=node).replace("spawn ", f"spawn@0.12 {tag}:i64 ")} 0:i32)
+          (process.monitor {CHILD})
+          (call $send {CHILD} 0:i64 0:i64)
+          {notice if tag else ""}
+          (is32 (call $receive_any 20000:i64) 2:i32))
+        (func (export "child") (drop (call $receive)) (unreachable))""")
+
+
 async def test_a_child_on_the_own_node_is_spawned_the_same_way(pair: Pair) -> None:
     await pair[0].passes(f"""
         {START}
