@@ -193,17 +193,6 @@ async def test_not_in_a_start_section(lab: Lab) -> None:
         await lab.run(source)
 
 
-async def test_a_child_is_spawned_before_it_runs(lab: Lab) -> None:
-    await lab.spawn(f"""
-        (func (export "child") (report 2:i64))
-        {START}
-          (drop (call $early_spawn 0:i64 @"child"))
-          (report 1:i64)
-          (gate))""")
-    await wait_for(lambda: len(lab.reports) == 2)
-    assert lab.reports == [1, 2]
-
-
 async def test_both_generations_of_spawn_and_send_in_one_program(lab: Lab) -> None:
     # One that has today's `spawn` beside handles: each function takes the ids of its own.
     pid = await lab.spawn(f"""

@@ -52,9 +52,8 @@ async def test_what_cannot_be_resolved_is_code_1(lab: Lab) -> None:
 
 
 async def test_a_look_up_that_takes_too_long_is_an_error(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def never(*_: object) -> list[object]:
+    async def never(*_: object) -> None:
         await trio.sleep_forever()
-        return []
 
     monkeypatch.setattr("luna.scheduler.services.dns.Resolver.look_up", never)
     text = await output_of(
