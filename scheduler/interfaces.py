@@ -25,6 +25,21 @@ from luna.scheduler.hostcalls import (
 
 __all__ = ["Import", "Meaning", "meaning_of"]
 
+_ALWAYS_THE_SAME: Final = frozenset(
+    (f"lunatic::{namespace}", name)
+    for namespace, names in {
+        "error": "string_size to_string drop",
+        "message": "create_data write_data read_data seek_data get_tag data_size push_tcp_stream "
+        "take_tcp_stream",
+        "process": "drop_config drop_module sleep_ms die_when_link_dies",
+        "networking": "drop_dns_iterator resolve_next tcp_bind drop_tcp_listener tcp_accept drop_tcp_stream "
+        "clone_tcp_stream tcp_flush",
+        "version": "major minor patch",
+    }.items()
+    for name in names.split()
+)
+"""what Lunatic 0.6 and 0.7 had with the type and the meaning of today"""
+
 LAST_WITHOUT_NAME: Final = "0.7"
 """the last release that gave programs their arguments without their name"""
 
@@ -102,12 +117,19 @@ def meaning_of(imports: Iterable[Import]) -> Meaning:
         else:
             chosen[item.namespace, item.name] = fitting[0]
     interfaces = {row.interface for row in chosen.values()}
+    is_late = any(_is_late(row) for row in chosen.values())
     for fitting in open_:
-        row = next(
-            (row for row in fitting if row.interface != TODAY and row.interface in interfaces), fitting[0]
-        )
+        marked = [row for row in fitting if row.interface != TODAY and row.interface in interfaces]
+        latest = max(fitting, key=lambda row: _age(row.interface))
+        row = marked[0] if marked else latest if is_late else fitting[0]
         chosen[row.namespace, row.name] = row
     return Meaning(frozenset(row.index for row in chosen.values()), tuple(problems))
+
+
+def _is_late(row: HostCall) -> bool:
+    """Whether early Lunatic did not have this row: a module that imports it is of a later release."""
+    is_lunatic = row.namespace != WASI_NAMESPACE
+    return is_lunatic and row.interface == TODAY and (row.namespace, row.name) not in _ALWAYS_THE_SAME
 
 
 def _age(interface: str) -> tuple[int, ...]:

@@ -154,6 +154,7 @@ async def test_with_an_unknown_handle_the_message_is_lost(lab: Lab) -> None:
           (if (local.get 0) (then (drop (message.get_tag)) (return 1:i32)))
           (message.send@0.6 0:i64) 1:i32)
         {START}
+          (drop (process.this_env@0.6))
           (message.create_data 3:i64 0:i64)
           (is32 (trap.catch 1:i32 0:i32) 1:i32)
           (is32 (trap.catch 0:i32 0:i32) 0:i32)

@@ -38,6 +38,30 @@ def test_send_without_a_result_is_to_a_handle_but_for_programs_that_send_to_node
     assert (later.interface, row_of("lunatic::message::send@0.11").index in later.rows) == ("0.11", True)
 
 
+@pytest.mark.parametrize(
+    "other",
+    [
+        "lunatic::message::receive",
+        "lunatic::process::spawn",
+        "lunatic::process::process_id",
+        "lunatic::registry::get",
+    ],
+)
+def test_send_without_a_result_is_to_a_process_id_for_programs_of_later_releases(other: str) -> None:
+    meaning = meaning_of(imports("lunatic::message::send@0.6", other))
+    assert row_of("lunatic::message::send@0.11").index in meaning.rows
+
+
+@pytest.mark.parametrize(
+    "other",
+    ["lunatic::message::create_data", "lunatic::error::drop", "lunatic::networking::tcp_accept",
+     "wasi_snapshot_preview1::fd_write"],
+)  # fmt: skip
+def test_send_without_a_result_is_to_a_handle_beside_what_never_changed(other: str) -> None:
+    meaning = meaning_of(imports("lunatic::message::send@0.6", other))
+    assert row_of("lunatic::message::send@0.6").index in meaning.rows
+
+
 def test_only_links_need_a_marker() -> None:
     shared = {row.full_name for row in EARLIER_CALLS} & {
         row.full_name for row in HOST_CALLS if any(row.type == other.type for other in _namesakes(row))
