@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from luna.scheduler.config import ProcessConfig
     from luna.scheduler.runtime import Runtime
+    from luna.scheduler.tracing import Trace
 
 __all__ = ["guest_config", "host_environment", "run_on_runtime", "stdout_on_stderr"]
 
@@ -55,14 +56,15 @@ def run_on_runtime(function: Callable[[Runtime], Awaitable[T]], log_level: str =
     import trio
 
     from luna.cli.log_filter import filter_from
-    from luna.cli.node_logging import set_up_program_logging
+    from luna.cli.node_logging import set_up_program_logging, trace_of
 
-    set_up_program_logging(filter_from(os.environ, log_level))
+    log_filter = filter_from(os.environ, log_level)
+    set_up_program_logging(log_filter)
     raise_descriptor_limit()
-    return trio.run(_run_to_end, function)
+    return trio.run(_run_to_end, function, trace_of(log_filter))
 
 
-async def _run_to_end(function: Callable[[Runtime], Awaitable[T]]) -> T:
+async def _run_to_end(function: Callable[[Runtime], Awaitable[T]], trace: Trace | None) -> T:
     """The signal is waited for: Python would raise KeyboardInterrupt between any two steps of whatever task
     is running, the event loop's own code included.
     """
@@ -74,7 +76,8 @@ async def _run_to_end(function: Callable[[Runtime], Awaitable[T]]) -> T:
     async with trio.open_nursery() as nursery:
         if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # a job in the background stays one
             await nursery.start(_cancel_at_interruption, nursery.cancel_scope)
-        async with open_runtime(node_id=0, cache_dir=code_folder(os.environ, os.getuid())) as runtime:
+        folder = code_folder(os.environ, os.getuid())
+        async with open_runtime(node_id=0, cache_dir=folder, trace=trace) as runtime:
             results.append(await function(runtime))
         nursery.cancel_scope.cancel()
     if not results:

@@ -16,6 +16,7 @@ VARIABLES: Final = ("LUNA_LOG", "RUST_LOG")
 LEVELS: Final = {"off": 100, "error": 40, "warn": 30, "info": 20, "debug": 10, "trace": 5}
 """The levels with their numbers in Python's logging; a record is shown from the filter's number on."""
 
+OFF: Final = LEVELS["off"]
 _NUMBERS: Final = {**LEVELS, "warning": LEVELS["warn"]}  # as `luna-node start --log-level` calls it
 ROOT: Final = "luna"
 MAX_PARTS: Final = 64

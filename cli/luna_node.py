@@ -18,7 +18,7 @@ import click
 from luna.cli.descriptors import raise_descriptor_limit
 from luna.cli.errors import ExitCode, describe, is_bug
 from luna.cli.log_filter import filter_from
-from luna.cli.node_logging import FORMATS, LEVELS, set_up_logging
+from luna.cli.node_logging import FORMATS, LEVELS, set_up_logging, trace_of
 from luna.proto.errors import LunaError
 from luna.proto.limits import MAX_THREADS, PROCESSES_CEILING, STOP_TIMEOUT_S
 from luna.proto.version import package_version
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from luna.node.config import NodeOptions
     from luna.node.node import Node
     from luna.proto.run_directory import NodeRecord
+    from luna.scheduler.tracing import Trace
 
 EXIT_DECLARED_DEAD = 3
 """The cluster took this node for dead. Starting it again is right: it joins with a new id."""
@@ -123,7 +124,7 @@ def start(
     """Start a node and run it until it is stopped.
 
     Prints one line `ready name=... id=... listen=...` on stdout when it serves; the log goes to
-    stderr; LUNA_LOG in the environment chooses what is in it, besides --log-level.
+    stderr; LUNA_LOG in the environment chooses what is in it besides --log-level, also what processes do.
     SIGINT and SIGTERM stop it cleanly and tell the other nodes; a second one stops it at once.
     """
     log_filter = filter_from(os.environ, log_level)
@@ -141,6 +142,7 @@ def start(
             threads=threads,
             max_processes=max_processes,
             metrics=metrics,
+            trace=trace_of(log_filter, as_json=log_format == "json"),
         )
     except LunaError as error:
         raise click.UsageError(f"{error.message}\n{error.hint}" if error.hint else error.message) from None
@@ -161,6 +163,7 @@ def _options(
     threads: int | None,
     max_processes: int | None,
     metrics: str | None,
+    trace: Trace | None,
 ) -> NodeOptions:
     from luna.node.config import NodeOptions, parse_address, parse_labels
 
@@ -176,6 +179,7 @@ def _options(
         threads=threads,
         max_processes=max_processes,
         metrics=None if metrics is None else parse_address(metrics),
+        trace=trace,
     )
 
 

@@ -9,13 +9,17 @@ import contextlib
 import logging
 import sys
 from collections.abc import MutableMapping
+from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from luna.cli.log_filter import LogFilter
+from luna.cli.log_filter import OFF, LogFilter
 from luna.cli.text import printable
+
+if TYPE_CHECKING:
+    from luna.scheduler.tracing import Trace
 
 LEVELS = ("debug", "info", "warning", "error")
 FORMATS = ("text", "json")
@@ -76,7 +80,7 @@ def set_up_logging(log_format: str, log_filter: LogFilter) -> None:
 
 
 def set_up_program_logging(log_filter: LogFilter) -> None:
-    """Log for `luna run`: in the form of env_logger."""
+    """Log for `luna run`: in the form of env_logger, which is that of the trace too."""
     processors = [
         structlog.stdlib.add_log_level,
         structlog.processors.StackInfoRenderer(),
@@ -85,6 +89,19 @@ def set_up_program_logging(log_filter: LogFilter) -> None:
     ]
     _configure(processors, log_filter, cache=False)
     _tell_problems(log_filter)
+
+
+def trace_of(log_filter: LogFilter, *, as_json: bool = False) -> Trace | None:
+    """What the filter, and not its default level, asks to see of what processes do; None if nothing."""
+    asked = replace(log_filter, default=OFF)
+    lives, calls, signals = (
+        asked.shows(f"luna::process{part}", logging.DEBUG) for part in ("", "::calls", "::signals")
+    )
+    if not (lives or calls or signals):
+        return None
+    from luna.scheduler.tracing import Trace
+
+    return Trace(lives=lives, calls=calls, signals=signals, as_json=as_json)
 
 
 def _configure(processors: list[Any], log_filter: LogFilter, *, cache: bool) -> None:

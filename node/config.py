@@ -12,12 +12,15 @@ import socket
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from luna.cluster.members import check_labels, parse_label
 from luna.proto.errors import InvalidError, RefusedError
 from luna.proto.ids import check_name, name_from_host
 from luna.proto.limits import MAX_THREADS, PROCESSES_CEILING
+
+if TYPE_CHECKING:
+    from luna.scheduler.tracing import Trace
 
 DEFAULT_CLUSTER = "luna"
 DEFAULT_HOST = "127.0.0.1"
@@ -43,6 +46,7 @@ class NodeOptions:
 
     `threads` is the number of scheduler threads, `max_processes` that of processes alive at once;
     `insecure` allows plain text beyond this machine; `metrics` is where to serve them, nowhere by default.
+    `trace` is what is written of what processes do.
     """
 
     name: str | None = None
@@ -56,6 +60,7 @@ class NodeOptions:
     threads: int | None = None
     max_processes: int | None = None
     metrics: Address | None = None
+    trace: Trace | None = None
 
     def __post_init__(self) -> None:
         """Check what can be checked without the system.

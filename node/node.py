@@ -129,6 +129,7 @@ async def _bound_transport(
         threads=options.threads,
         cache_dir=state.cache,
         max_processes=MAX_PROCESSES if options.max_processes is None else options.max_processes,
+        trace=options.trace,
     ) as runtime:
         transport = Transport(bridge, runtime.peers)
         try:

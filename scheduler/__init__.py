@@ -8,6 +8,7 @@ from luna.scheduler.modules import FunctionType, Module
 from luna.scheduler.peers import PeerGateway, PeerStatistics
 from luna.scheduler.requests import GuestData, GuestTrap, Request
 from luna.scheduler.runtime import Runtime, open_runtime
+from luna.scheduler.tracing import Trace
 
 __all__ = [
     "WASMTIME_MAJOR",
@@ -27,5 +28,6 @@ __all__ = [
     "Request",
     "Runtime",
     "RuntimeStatistics",
+    "Trace",
     "open_runtime",
 ]

@@ -181,6 +181,12 @@ cdef class Core:
                 self.runtime.relays[index].linker = wasi.linker
                 self.runtime.relays[index].module = <wasmtime_module_t*>relay
 
+    def set_trace(self, bint lives, bint calls, bint signals, bint is_json) -> None:
+        """What is written to stderr of every process. Before anything is linked, and the start."""
+        pthread_mutex_init(&self.runtime.trace_lock, NULL)
+        self.runtime.trace = TRACE_LIVES * lives | TRACE_CALLS * calls | TRACE_SIGNALS * signals
+        self.runtime.trace_is_json = is_json
+
     def start(self) -> None:
         """Start the scheduler threads and the clock. Raises OSError when the system gives no threads."""
         cdef Runtime* runtime = self.runtime

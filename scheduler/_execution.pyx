@@ -20,6 +20,7 @@ from luna.scheduler._platform cimport *
 from luna.scheduler._process cimport bury, drain, end, free_process, link_to
 from luna.scheduler._runqueue cimport requeue_preempted
 from luna.scheduler._signals cimport new_signal, retain_output, set_text
+from luna.scheduler._trace cimport trace_birth, trace_end
 from luna.scheduler._types cimport *
 from luna.scheduler._wasi cimport give_wasi
 
@@ -127,6 +128,8 @@ cdef void be_born(Process* process) noexcept nogil:
     cdef Runtime* runtime = process.runtime
     cdef Signal* link
     process.phase = PHASE_READY
+    if runtime.trace & TRACE_LIVES:
+        trace_birth(process)
     if process.link_parent:
         # Into the parent's signals first: it must know the link before any death.
         link = new_signal(runtime, SIGNAL_LINK, process.pid)
@@ -212,6 +215,8 @@ cdef void conclude(Process* process) noexcept nogil:
     if process.request != NULL:
         emit(runtime, EVENT_CANCELLED, process.request.id, 0, 0, NULL, NULL)
         abandon_request(process)
+    if runtime.trace & TRACE_LIVES:
+        trace_end(process)
     owns_foreign = process.owns_foreign
     if process.phase <= PHASE_INSTANTIATING:
         report_spawn(process, process.exit_text)

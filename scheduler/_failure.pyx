@@ -53,6 +53,8 @@ cdef int is_read(Process* process) noexcept nogil:
     """Whether anybody will see the words; nobody will if it has ended already, by proc_exit."""
     if process.exit_kind >= 0:
         return 0
+    if process.runtime.trace & TRACE_LIVES:
+        return 1
     return process.watched or process.phase <= PHASE_INSTANTIATING or process.output.size > 0 or is_logged(process)
 
 
@@ -75,6 +77,9 @@ cdef void end_with_message(Process* process, const char* data, size_t size, cons
     if known_cause != NULL:
         cause = known_cause
         cause_size = strlen(known_cause)
+    while cause_size > 0 and cause[0] == 0x20:
+        cause += 1
+        cause_size -= 1
     while cause_size > 0 and cause[cause_size - 1] == 10:
         cause_size -= 1
     cause_size = min(cause_size, <size_t>TEXT_MAX)

@@ -6,12 +6,18 @@ the `_table_*` modules) and never runs anything: linker, header and docs read fr
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, final
 
 TODAY: Final = "0.13"
 """the interface that rows without another belong to, by the release of Lunatic that had it."""
+
+SHOWN_TEXTS: Final = frozenset(
+    ("name", "entry", "argument", "directory", "host", "path", "new_path", "target", "query", "sql", "prefix")
+)
+"""parameters whose text the trace of a process shows: none that holds keys or what a program works on."""
 
 
 class Kind(StrEnum):
@@ -100,6 +106,27 @@ class HostCall:
     def params(self) -> str:
         """Parameter types for the native linker: one of `i`, `I`, `f` each."""
         return "".join(parameter.kind.letter for parameter in self.parameters)
+
+    @property
+    def shown(self) -> str:
+        """How the trace shows each parameter: `i`, `I` and `f` as numbers, `u` unsigned, `P` a process.
+
+        `t` is text, of the length that is the next parameter.
+        """
+        letters = []
+        rest = deque(self.parameters)
+        while rest:
+            parameter = rest.popleft()
+            is_text = parameter.name in SHOWN_TEXTS and parameter.kind is Kind.IN
+            if is_text and rest and rest[0].kind is Kind.LEN:
+                letters.append("t")
+            elif parameter.name == "process" and parameter.kind is Kind.I64:
+                letters.append("P")
+            elif parameter.kind is Kind.LEN or parameter.kind.is_pointer:
+                letters.append("u")
+            else:
+                letters.append(parameter.kind.letter)
+        return "".join(letters)
 
     @property
     def result(self) -> str:

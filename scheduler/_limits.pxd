@@ -95,6 +95,13 @@ cdef enum:
     FAILURES_LOGGED = 10
     # nanoseconds
     FAILURES_NS = 1_000_000_000
+    # bytes of what a line of the trace says: with its head, and twice as long as
+    # JSON, it is less than the 4096 bytes that a pipe takes undivided
+    TRACE_LINE_BYTES = 1536
+    # bytes shown of one text that a guest passes
+    TRACE_TEXT_BYTES = 96
+    # milliseconds a line of the trace waits for a reader of stderr that lags
+    TRACE_PATIENCE_MS = 1000
 
     # bytes queued for one peer from which on senders are suspended, and the
     # level at which they go on

@@ -13,9 +13,13 @@ from luna.scheduler import _host_early_message, _host_early_process
 from luna.scheduler._guest cimport snprintf, trap
 from luna.scheduler._host_request cimport request, request_data
 from luna.scheduler._platform cimport *
+from luna.scheduler._trace_calls cimport traced, traced_async
 from luna.scheduler._types cimport *
 
 KINDS = {"i": LUNA_WASM_I32, "I": LUNA_WASM_I64, "f": LUNA_WASM_F64}
+SENDING = ("send", "send_receive_skip_search", "send_after")
+RECEIVING = ("receive", "send_receive_skip_search")
+"""Names of host calls of which the trace shows the message, besides their arguments."""
 
 
 def native_functions() -> dict:
@@ -61,23 +65,34 @@ cdef class HostTable:
     """Owner of the host-call table as the core uses it; must outlive all code linked with it.
 
     `rows` are (namespace, name, key, parameter letters, result letter, suspends,
-    where) with where one of "native", "request", "request_data" (one that hands
+    where, how arguments are shown) with where one of "native", "request", "request_data" (one that hands
     bytes to the guest), "wasi". The key finds a native function: its name, or that
-    and the interface it belongs to, where that is an earlier one.
+    and the interface it belongs to, where that is an earlier one. With `traces_calls`
+    linkers define functions that write the trace and call those of the rows.
     """
 
-    def __cinit__(self, rows):
+    def __cinit__(self, rows, bint traces_calls=False):
         if len(rows) > ROWS_MAX:
             raise ValueError(f"the core is made for {ROWS_MAX} host calls, not {len(rows)}")
         self.rows = <Row*>calloc(ROWS_MAX, sizeof(Row))
         self.count = len(rows)
+        self.traces_calls = traces_calls
         self.signatures = []
         native = native_functions()
-        for index, (namespace, name, key, parameters, result, suspends, where) in enumerate(rows):
+        for index, (namespace, name, key, parameters, result, suspends, where, shown) in enumerate(rows):
             text = f"{namespace}::{name}".encode()[:127]
             memcpy(self.rows[index].name, <const char*>text, len(text))
             self.rows[index].index = index
             self.rows[index].result_kind = KINDS[result] if result else 0
+            text = shown.encode()
+            if len(text) >= sizeof(self.rows[index].shown):
+                raise ValueError(f"{namespace}::{name} has more parameters than the trace can show")
+            memcpy(self.rows[index].shown, <const char*>text, len(text))
+            self.rows[index].result = <char>ord(result) if result else 0
+            self.rows[index].sends = name in SENDING
+            self.rows[index].receives = name in RECEIVING
+            self.rows[index].spawns = where == "native" and name == "spawn"
+            self.rows[index].enters_guest = name == "catch"
             if where == "native":
                 address, native_suspends = native.pop((namespace, key))
                 if native_suspends != suspends:
@@ -122,6 +137,10 @@ cdef class Linker:
             row = &table.rows[<int>index]
             if refusals.words[row.index // 64] >> (row.index % 64) & 1:
                 self.define(table.signatures[index], <size_t>refuse, False, row)
+            elif row.function != NULL and table.traces_calls:
+                suspends = table.signatures[index][4]
+                address = <size_t>traced_async if suspends else <size_t>traced
+                self.define(table.signatures[index], address, suspends, row)
             elif row.function != NULL:
                 self.define(table.signatures[index], <size_t>row.function, table.signatures[index][4], row)
 

@@ -22,6 +22,7 @@ from luna.scheduler._platform cimport *
 from luna.scheduler._runqueue cimport wake
 from luna.scheduler._signals cimport *
 from luna.scheduler._table cimport insert, lock_process, remove, take_inbox, unlock_process
+from luna.scheduler._trace cimport trace_signal
 from luna.scheduler._types cimport *
 
 
@@ -297,6 +298,8 @@ cdef void spawned(Process* process, Signal* signal) noexcept nogil:
 cdef void handle(Process* process, Signal* signal) noexcept nogil:
     """Act on one signal and consume it."""
     cdef Runtime* runtime = process.runtime
+    if runtime.trace & TRACE_SIGNALS:
+        trace_signal(process, signal)
     if signal.kind <= SIGNAL_PROCESS_DIED:
         arrive(process, signal)
         return

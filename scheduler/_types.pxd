@@ -106,6 +106,11 @@ cdef enum:
     # Python's, known here by a number (`pointer`); kinds from here on are ResourceKind's
     RESOURCE_FOREIGN = 16
 
+cdef enum:            # what the trace has
+    TRACE_LIVES = 1
+    TRACE_CALLS = 2
+    TRACE_SIGNALS = 4
+
 cdef enum:            # whether the log tells that a process failed
     LOG_UNDECIDED = 0
     LOG_FULL
@@ -143,6 +148,13 @@ cdef struct Row:
     uint8_t result_kind
     void* function             # NULL: one of wasmtime's WASI
     char name[128]             # namespace::name
+    # for the trace
+    char shown[16]             # how each argument is: i, I, f, u (unsigned), P (process), t (text, its length behind it)
+    char result                # i, I, f; 0: none
+    int sends                  # the scratch message
+    int receives               # one into the scratch
+    int spawns                 # a process of this node
+    int enters_guest           # so that other lines come before its result
 
 cdef struct Resource:
     uint8_t kind
@@ -479,6 +491,10 @@ cdef struct Runtime:
     int started
     int64_t processes_max
     void* names                # see _names
+    int trace                  # TRACE_...; fixed before the start, as the next
+    int trace_is_json
+    pthread_mutex_t trace_lock
+    int64_t trace_dropped      # lines since stderr took one
     Row* rows                  # the host-call table, Python's
     int row_count
     int pressure               # no memory for new processes

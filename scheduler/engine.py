@@ -111,9 +111,9 @@ class Engine:
 class Engines:
     """The engines of one runtime; they live as long as it does."""
 
-    def __init__(self, core: Core) -> None:
+    def __init__(self, core: Core, *, traces_calls: bool = False) -> None:
         self._core = core
-        self._table = HostTable(hostcalls.table_rows())
+        self._table = HostTable(hostcalls.table_rows(), traces_calls)
         core.set_host_table(self._table)
         self._engines: dict[EngineMode, Engine] = {}
 

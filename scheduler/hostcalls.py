@@ -75,13 +75,14 @@ def namespaces() -> tuple[str, ...]:
     return tuple(dict.fromkeys(row.namespace for row in HOST_CALLS))
 
 
-def table_rows() -> list[tuple[str, str, str, str, str, bool, str]]:
+def table_rows() -> list[tuple[str, str, str, str, str, bool, str, str]]:
     """All rows by their index, as the native core takes them.
 
     Each is (namespace, name, key, parameter letters, result letter or "", suspends,
-    where); the letters are `i` for i32, `I` for i64, `f` for f64.
+    where, how its arguments are shown); the letters are `i` for i32, `I` for i64,
+    `f` for f64, and for the last those of `HostCall.shown`.
     """
     return [
-        (row.namespace, row.name, row.key, row.params, row.result, row.suspends, row.where.value)
+        (row.namespace, row.name, row.key, row.params, row.result, row.suspends, row.where.value, row.shown)
         for row in ALL_CALLS
     ]

@@ -49,6 +49,7 @@ from luna.scheduler.services.standard_input import StandardInput
 from luna.scheduler.services.tcp import TcpHandlers
 from luna.scheduler.services.tls import TlsHandlers
 from luna.scheduler.services.udp import UdpHandlers
+from luna.scheduler.tracing import Trace
 
 __all__ = ["Runtime", "open_runtime"]
 
@@ -61,11 +62,16 @@ _log = structlog.get_logger("luna.runtime")
 class Runtime:
     """A running scheduler. Made by `open_runtime`; its methods are for that trio thread."""
 
-    def __init__(self, node_id: int, threads: int, cache: Path | None, max_processes: int) -> None:
+    def __init__(
+        self, node_id: int, threads: int, cache: Path | None, max_processes: int, trace: Trace | None
+    ) -> None:
         self.node_id: Final = node_id
         self._threads = threads
         self._core = Core(node_id, threads, max_processes)
-        self._modules = Modules(self._core, Engines(self._core), cache)
+        if trace is not None:
+            self._core.set_trace(trace.lives, trace.calls, trace.signals, trace.as_json)
+        engines = Engines(self._core, traces_calls=trace is not None and trace.calls)
+        self._modules = Modules(self._core, engines, cache)
         self._handlers: dict[tuple[str, str], Handler] = {}
         self._births = Births(self._core)
         self._lives = Lives(self._core)
@@ -403,13 +409,15 @@ async def open_runtime(
     threads: int | None = None,
     cache_dir: Path | None = None,
     max_processes: int = MAX_PROCESSES,
+    trace: Trace | None = None,
 ) -> AsyncIterator[Runtime]:
     """A runtime for the length of the block; leaving it destroys every process.
 
     `node_id` 0 is a runtime without a cluster, whose pids count from 1. `cache_dir`
-    keeps compiled code. Raises RefusedError when the system gives no descriptors.
+    keeps compiled code. `trace` is what is written to stderr of what processes do.
+    Raises RefusedError when the system gives no descriptors.
     """
-    runtime = Runtime(node_id, threads or default_threads(), cache_dir, max_processes)
+    runtime = Runtime(node_id, threads or default_threads(), cache_dir, max_processes, trace)
     async with trio.open_nursery() as nursery:
         await nursery.start(runtime.run)
         yield runtime

@@ -108,7 +108,28 @@ def test_signature_reads_the_same_for_linker_and_people(
     row = find(namespace, name)
     assert row is not None
     assert (row.params, row.result, row.type) == (letters, result, text)
-    assert table_rows()[row.index] == (namespace, name, name, letters, result, row.suspends, row.where.value)
+    *row_for_linker, shown = table_rows()[row.index]
+    assert row_for_linker == [namespace, name, name, letters, result, row.suspends, row.where.value]
+    assert len(shown) == len(letters)
+
+
+@pytest.mark.parametrize(
+    ("namespace", "name", "shown"),
+    [
+        ("lunatic::message", "send", "P"),
+        ("lunatic::message", "create_data", "II"),
+        ("lunatic::message", "write_data", "uu"),
+        ("lunatic::process", "spawn", "IIItuuuu"),
+        ("lunatic::registry", "put", "tuIP"),
+        ("lunatic::metrics", "gauge", "tuf"),
+        ("lunatic::wasi", "config_add_environment_variable", "Iuuuu"),
+        ("lunatic::networking", "tls_bind", "iuiiiuuuuu"),
+    ],
+)
+def test_arguments_are_shown_by_what_they_are_but_no_secrets(namespace: str, name: str, shown: str) -> None:
+    row = find(namespace, name)
+    assert row is not None
+    assert row.shown == shown
 
 
 def test_requests_can_suspend() -> None:

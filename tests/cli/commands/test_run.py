@@ -126,6 +126,31 @@ def test_variable_silences_what_fails(
     assert luna("run", "p.wat") == Outcome(0, "", "")
 
 
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [("LUNA_LOG", "luna=debug"), ("RUST_LOG", "lunatic=debug"), ("LUNA_LOG", "luna::process=debug")],
+)
+def test_variable_shows_what_processes_do(
+    luna: Luna, own_environment: Path, monkeypatch: pytest.MonkeyPatch, variable: str, value: str
+) -> None:
+    (own_environment / "p.wat").write_bytes(guest(UNSEEN_CHILD))
+    monkeypatch.setenv(variable, value)
+    outcome = luna("run", "p.wat")
+    assert (outcome.code, outcome.stdout) == (0, "")
+    said = [
+        line.partition("] ")[2] for line in outcome.stderr.splitlines() if " DEBUG luna::process " in line
+    ]
+    for expected in (
+        'spawned by 1, runs "child"',
+        'lunatic::registry::put("db/worker", 0, 2)',
+        "signal: end of a monitored process, failure, from 2",
+        "ended, failure: wasm trap: wasm `unreachable` instruction executed",
+        "ended, normal: returned",
+    ):
+        assert expected in said
+    assert 'process 2 "db/worker" failed' in outcome.stderr
+
+
 def test_bad_part_of_the_variable_is_told_once(
     luna: Luna, write: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
