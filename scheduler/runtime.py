@@ -38,16 +38,14 @@ from luna.scheduler.registry import Registry
 from luna.scheduler.requests import Answer, GuestData, GuestTrap, Handler, Request
 from luna.scheduler.resources import Resources
 from luna.scheduler.services.background import Background
-from luna.scheduler.services.certificates import CertificateHandlers
 from luna.scheduler.services.dns import DnsHandlers, Resolver
 from luna.scheduler.services.early_modules import EarlyModules
 from luna.scheduler.services.early_network import EarlyNetwork
 from luna.scheduler.services.early_registry import EarlyRegistry
+from luna.scheduler.services.late import certificates, databases, tls
 from luna.scheduler.services.metrics import MetricsHandlers
-from luna.scheduler.services.sqlite import SqliteHandlers
 from luna.scheduler.services.standard_input import StandardInput
 from luna.scheduler.services.tcp import TcpHandlers
-from luna.scheduler.services.tls import TlsHandlers
 from luna.scheduler.services.udp import UdpHandlers
 from luna.scheduler.tracing import Trace
 
@@ -91,10 +89,10 @@ class Runtime:
         self._early_registry = EarlyRegistry(self.exists)
         self._early_registry.install(self.set_handler)
         self._background = Background()
-        TlsHandlers(resolver, self._background).install(self.set_handler)
+        tls(resolver, self._background).install(self.set_handler)
         UdpHandlers().install(self.set_handler)
-        CertificateHandlers().install(self.set_handler)
-        SqliteHandlers().install(self.set_handler)
+        certificates().install(self.set_handler)
+        databases().install(self.set_handler)
         self.metrics: Final = MetricsHandlers()
         self.metrics.install(self.set_handler)
 

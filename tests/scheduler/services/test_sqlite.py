@@ -50,6 +50,9 @@ class Databases:
         self.shown: list[bytes] = []
         self.config = ProcessConfig.program(preopens=[(".", str(directory))])
         lab.runtime.set_handler("lunatic::distributed", "exec_lookup_nodes", self._show)
+        # In place of those that the first use would bring.
+        self.handlers = SqliteHandlers()
+        self.handlers.install(lab.runtime.set_handler)
 
     def _show(self, request: Request) -> int:
         self.shown.append(request.read(int(request.args[0]), int(request.args[1])))
@@ -71,12 +74,6 @@ class Databases:
             return connection.execute(sql).fetchall()
         finally:
             connection.close()
-
-    @property
-    def handlers(self) -> SqliteHandlers:
-        found = self.lab.runtime._handlers["lunatic::sqlite", "execute"].__self__  # type: ignore[attr-defined]
-        assert isinstance(found, SqliteHandlers)
-        return found
 
 
 @pytest.fixture
