@@ -618,18 +618,21 @@ LUNA_IMPORT("lunatic::distributed", "copy_lookup_nodes_results")
 int32_t lunatic_distributed_copy_lookup_nodes_results(int64_t query, void *nodes,
     uint32_t nodes_len, int64_t *error);
 
-/* A certificate authority for tests, as bytes in guest memory. Traps: lunatic_alloc is missing
- * or fails; out of bounds. */
+/* A certificate authority for tests, as bincode in guest memory: certificate and private key in
+ * PEM. Traps: lunatic_alloc is missing or fails; out of bounds. */
 LUNA_IMPORT("lunatic::distributed", "test_root_cert")
 int32_t lunatic_distributed_test_root_cert(uint32_t *len);
 
-/* A server certificate signed by the given authority, as bytes in guest memory. Traps: malformed
- * PEM; lunatic_alloc is missing or fails; out of bounds. */
+/* A new certificate of a control server (ctrl.lunatic.cloud), signed by the given authority, as
+ * bincode in guest memory: certificate and private key in PEM. Traps: malformed certificate or
+ * key in PEM; not of each other; not UTF-8; lunatic_alloc is missing or fails; out of bounds. */
 LUNA_IMPORT("lunatic::distributed", "default_server_certificates")
 int32_t lunatic_distributed_default_server_certificates(const void *certificate,
     uint32_t certificate_len, const void *key, uint32_t key_len, uint32_t *len);
 
-/* A node certificate for a signing request, as bytes in guest memory. Traps: malformed PEM;
+/* The certificate of a node with the names in its signing request, signed by the given
+ * authority, as bincode in guest memory: a PEM text. Traps: malformed certificate or key in PEM;
+ * not of each other; not UTF-8; malformed signing request, or not signed with its own key;
  * lunatic_alloc is missing or fails; out of bounds. */
 LUNA_IMPORT("lunatic::distributed", "sign_node")
 int32_t lunatic_distributed_sign_node(const void *certificate, uint32_t certificate_len,

@@ -254,8 +254,10 @@ async def test_a_caller_that_dies_while_spawning_frees_the_name(lab: Lab) -> Non
 
 async def test_get_or_spawn_in_a_start_section_traps_and_holds_no_name(lab: Lab) -> None:
     source = """
-        (func $start (if (i32.ne (process.get_or_spawn @"n" 0:i64 -1:i64 -1:i64 @"child" 0:i32 0:i32 0:i32 8:i32)
-          2:i32) (then (unreachable))))
+        (func $start
+          (if (i32.ne 2:i32
+              (process.get_or_spawn @"n" 0:i64 -1:i64 -1:i64 @"child" 0:i32 0:i32 0:i32 8:i32))
+            (then (unreachable))))
         (start $start)
         (func (export "child"))
         (func (export "_start"))"""
