@@ -103,8 +103,19 @@ TEXTS_OF: Final[Mapping[str, str]] = MappingProxyType(
 
 VARIOUS: Final = frozenset(
     {
-        "name", "entry", "source", "path", "new_path", "target", "directory", "vectors", "buffers",
-        "subscriptions", "values", "module", "version",
+        "name",
+        "entry",
+        "source",
+        "path",
+        "new_path",
+        "target",
+        "directory",
+        "vectors",
+        "buffers",
+        "subscriptions",
+        "values",
+        "module",
+        "version",
     }
 )
 """pointers to texts of which more than the first is good"""
@@ -186,7 +197,9 @@ class Arguments:
                 value, length = self._text(row, parameter)
                 lengths[f"{parameter.name}_len"] = length
             elif parameter.kind is Kind.OUT:
-                is_sized = follower is not None and follower.kind is Kind.LEN and "subscr" not in follower.name
+                is_sized = (
+                    follower is not None and follower.kind is Kind.LEN and "subscr" not in follower.name
+                )
                 value, length = self._room(row, is_sized)
                 if is_sized and follower is not None:
                     lengths[follower.name] = length
@@ -230,7 +243,10 @@ class Arguments:
             return "versions"
         if row.namespace == "lunatic::sqlite" and parameter.name == "path":
             return "databases"
-        if row.name in ("sign_node", "default_server_certificates") and parameter.name in ("certificate", "key"):
+        if row.name in ("sign_node", "default_server_certificates") and parameter.name in (
+            "certificate",
+            "key",
+        ):
             return "authority" if parameter.name == "certificate" else "authority_key"
         if row.namespace == "lunatic::wasi" and parameter.name == "key":
             return "names"

@@ -6,30 +6,36 @@ could not be killed, left something behind, or if a good guest no longer runs.
 
 from __future__ import annotations
 
+import operator
 import re
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Final, final
 
 import structlog
 import trio
-from tests.scheduler.lab import Lab, open_lab, wait_for
+from tests.scheduler.lab import PATIENCE_S, Lab, open_lab, wait_for
 from tests.scheduler.wat import guest
 
 from luna.proto.errors import LunaError
-from luna.scheduler import ExitKind, ExitStatus, ProcessConfig, Request, open_runtime
+from luna.scheduler import ExitKind, ExitStatus, Module, ProcessConfig, Request, open_runtime
 from luna.scheduler.handlers import BuiltinHandlers
 from luna.scheduler.requests import Answer
 
-from .program import REPORT_MARK, Program, generate
+from .program import REPORT_MARK, ROOT, Program, generate
 
 __all__ = ["Counts", "Harmed", "run", "warm_up"]
 
-CHILDREN_S: Final = 0.2
-"""seconds that processes go on whose first ancestors have all ended"""
+QUIET_S: Final = 0.3
+"""seconds in which no process is born, ends, sends or asks, after which those that are left wait for ever, or
+compute"""
+OTHER_ENVIRONMENTS: Final = 1000
+"""added to a seed it is its guest's environment, so that guests do not meet"""
 MAX_PROCESSES: Final = 20_000
 """of one runtime: what generated guests spawn stays far below"""
 
@@ -82,7 +88,6 @@ class _Batch:
         self._runtime = lab.runtime
         self._lab = lab
         self._directory = directory
-        self._counts = counts
         self.statuses: dict[int, ExitStatus] = {}
         # The lab's own handlers keep guests waiting.
         builtin = BuiltinHandlers(self._runtime._modules)
@@ -100,41 +105,49 @@ class _Batch:
 
         self._runtime.set_handler("lunatic::distributed", "get_nodes", count)
 
-    async def run(self, seeds: Sequence[int], seconds: float) -> None:
-        with trio.move_on_after(seconds):
-            async with trio.open_nursery() as nursery:
-                for seed in seeds:
-                    nursery.start_soon(self._run_one, generate(seed, counting=self._counts is not None))
-            await trio.sleep(CHILDREN_S)
-        await self._kill_all()
-        for table in (self._runtime._resources._owners, self._runtime._resources._sent, self._runtime._serving):
-            await wait_for(lambda table=table: not table, f"a table is empty, not {table!r:.500}")
+    async def run(self, programs: Iterable[Program], seconds: float) -> None:
+        async with trio.open_nursery() as nursery:
+            for program in programs:
+                module = await self._runtime.load_module(program.wat.encode(), f"seed {program.seed}")
+                nursery.start_soon(self._run_one, program, module)
+            with trio.move_on_after(seconds):
+                await self._wait_quiet()
+            await self._kill_all()
+            nursery.cancel_scope.deadline = trio.current_time() + PATIENCE_S
+        if nursery.cancel_scope.cancelled_caught:
+            raise Harmed("processes are gone, but not all of them were told to have ended")
+        for table in (
+            self._runtime._resources._owners,
+            self._runtime._resources._sent,
+            self._runtime._serving,
+        ):
+            await wait_for(partial(operator.not_, table), f"a table is empty, not {table!r:.500}")
         await self._lab.passes(GOOD_GUEST)
 
-    async def _run_one(self, program: Program) -> None:
+    async def _run_one(self, program: Program, module: Module) -> None:
         directory = self._directory / str(program.seed)
         directory.mkdir()
-        runtime = self._runtime
+        config = replace(program.config, preopens=((".", str(directory)),))
         try:
-            module = await runtime.load_module(program.wat.encode(), f"seed {program.seed}")
-            config = program.config
-            pid = await runtime.spawn(
-                module,
-                config=type(config).program(
-                    preopens=((".", str(directory)),),
-                    arguments=config.arguments,
-                    environment_variables=config.environment_variables,
-                    max_memory_bytes=config.max_memory_bytes,
-                    max_fuel=config.max_fuel,
-                    namespaces=config.namespaces,
-                ),
-                environment=2 + program.seed % (1 << 62),
+            pid = await self._runtime.spawn(
+                module, entry=ROOT, config=config, environment=OTHER_ENVIRONMENTS + program.seed
             )
+            self.statuses[program.seed] = await self._runtime.wait_exit(pid)
         except LunaError as error:
             if _OURS.search(str(error)):
                 raise Harmed(f"it was not started: {error}", program.seed) from error
-            return
-        self.statuses[program.seed] = await runtime.wait_exit(pid)
+
+    async def _wait_quiet(self) -> None:
+        """Wait until no process does what others could see."""
+        before: object = None
+        since = trio.current_time()
+        while trio.current_time() < since + QUIET_S:
+            await trio.sleep(QUIET_S / 10)
+            counters = self._runtime.counters()
+            now = [counters[name] for name in ("spawned", "exited", "sent", "requests")]
+            if now != before:
+                since = trio.current_time()
+            before = now
 
     async def _kill_all(self) -> None:
         """Kill until nobody is left: processes that are being killed may still spawn."""
@@ -164,7 +177,8 @@ async def run(
         try:
             async with open_lab(threads=threads, held=(), max_processes=MAX_PROCESSES) as lab:
                 batch = _Batch(lab, directory, counts)
-                await batch.run(seeds, seconds)
+                programs = (generate(seed, counting=counts is not None) for seed in seeds)
+                await batch.run(programs, seconds)
                 statuses = batch.statuses
                 del batch
         except* AssertionError as group:

@@ -129,8 +129,8 @@ MODULES: Final = (
     b'(module (func (export "f") unreachable))',
     b'(module (func (export "f") (loop (br 0))))',
     b"(module (func $s unreachable) (start $s))",
-    b'(module (import "lunatic::process" "sleep_ms" (func $s (param i64)))'
-    b' (func (export "f") (call $s (i64.const 3))))',
+    (b'(module (import "lunatic::process" "sleep_ms" (func $s (param i64)))'
+    b' (func (export "f") (call $s (i64.const 3))))'),
     b'(module (memory (export "memory") 70000))',
     b'(module (memory (export "memory") 3) (table 200000 funcref) (func (export "f")))',
     b'(module (import "lunatic::process" "none" (func)))',
@@ -260,7 +260,7 @@ def _subscriptions() -> tuple[tuple[bytes, int], ...]:
     def descriptor(kind: int, fd: int) -> bytes:
         return struct.pack("<QB7xI28x", 8, kind, fd)
 
-    lists = (
+    lists: tuple[list[bytes], ...] = (
         [clock(1, 1_000_000)],
         [clock(0, 0), clock(1, 0)],
         [clock(1, 0, 1)],
@@ -292,7 +292,10 @@ def texts() -> Mapping[str, tuple[Text, ...]]:
 
     pem = _identity()
     place("names", NAMES)
-    place("entries", (b"e0", b"e1", b"e2", b"e3", b"f", b"_start", b"none", b"memory", b"", b"\xff", b"n" * 5000))
+    place(
+        "entries",
+        (b"e0", b"e1", b"e2", b"e3", b"f", b"_start", b"none", b"memory", b"", b"\xff", b"n" * 5000),
+    )
     place("paths", PATHS)
     place("databases", DATABASES)
     place("directories", DIRECTORIES)

@@ -23,12 +23,14 @@ from .arguments import Arguments, Chosen
 from .layout import ARENA, BUFFERS, OUT, PARAMS, POOL_SLOTS, pool_slot, text_data, texts
 from .themes import CONSUMING, EARLIER, GIVES, NEED_DATA, NEED_MESSAGE, RARE, THEMES, pool_given
 
-__all__ = ["REPORT_MARK", "Program", "generate"]
+__all__ = ["REPORT_MARK", "ROOT", "Program", "generate"]
 
 ODDITIES: Final = (0.0, 0.0, 0.003, 0.02, 0.1)
 """shares of odd arguments, of which each function has one: with many of them it does not get far"""
 BODIES: Final = 6
 ENTRIES: Final = 4
+ROOT: Final = "root"
+"""the entry of the first process, which no other can name: each generation spawns fewer"""
 DEPTH: Final = 2
 """generations below the first process"""
 BUDGET: Final = 24
@@ -57,8 +59,10 @@ STATEMENTS: Final = (
     "(drop (i32.div_u (i32.const 1) (i32.load (i32.const 0))))",
     "(call $recurse)",
     "(loop (br 0))",
-    "(local.set $count (i32.const 30000)) (loop $again (br_if $again"
-    " (local.tee $count (i32.sub (local.get $count) (i32.const 1)))))",
+    (
+        "(local.set $count (i32.const 30000)) (loop $again (br_if $again"
+        " (local.tee $count (i32.sub (local.get $count) (i32.const 1)))))"
+    ),
     "(drop (i32.load (i32.const -1)))",
     "(memory.fill (i32.const 32768) (i32.const 0x5a) (i32.const 16384))",
 )
@@ -138,7 +142,8 @@ class _Generator:
                 "(global $tcp_port (mut i32) (i32.const 0))(global $tls_port (mut i32) (i32.const 0))\n",
                 "(global $scratch (mut i32) (i32.const 0))\n",
                 "(global $udp_port (mut i32) (i32.const 0))(global $depth (mut i32) (i32.const 0))\n",
-                f"(global $budget (mut i32) (i32.const {BUDGET}))(global $room (mut i32) (i32.const {ARENA}))\n",
+                f"(global $budget (mut i32) (i32.const {BUDGET}))\n",
+                f"(global $room (mut i32) (i32.const {ARENA}))\n",
                 *functions,
                 text_data(),
                 ")\n",
@@ -167,17 +172,23 @@ class _Generator:
         own, parent = pool_slot("process", 0), pool_slot("process", 1)
         return [
             f"(table funcref (elem {bodies}))\n",
-            "(func $budget (global.set $budget (i32.sub (global.get $budget) (i32.const 1)))"
-            " (if (i32.lt_s (global.get $budget) (i32.const 0)) (then unreachable)))\n",
+            (
+                "(func $budget (global.set $budget (i32.sub (global.get $budget) (i32.const 1)))"
+                " (if (i32.lt_s (global.get $budget) (i32.const 0)) (then unreachable)))\n"
+            ),
             "(func $recurse (call $recurse))\n",
-            '(func $_lunatic_catch_trap (export "_lunatic_catch_trap") (param i32 i32) (result i32)'
-            f" (call_indirect (i32.rem_u (local.get 0) (i32.const {BODIES}))) (i32.const 1))\n",
-            '(func (export "lunatic_alloc") (param $size i32) (result i32) (local $at i32)'
-            f" {allocator}"
-            f" (if (i32.gt_u (i32.add (global.get $room) (local.get $size)) (i32.const 65000))"
-            f" (then (global.set $room (i32.const {ARENA}))))"
-            " (local.set $at (global.get $room))"
-            " (global.set $room (i32.add (local.get $at) (local.get $size))) (local.get $at))\n",
+            (
+                '(func $_lunatic_catch_trap (export "_lunatic_catch_trap") (param i32 i32) (result i32)'
+                f" (call_indirect (i32.rem_u (local.get 0) (i32.const {BODIES}))) (i32.const 1))\n"
+            ),
+            (
+                '(func (export "lunatic_alloc") (param $size i32) (result i32) (local $at i32)'
+                f" {allocator}"
+                f" (if (i32.gt_u (i32.add (global.get $room) (local.get $size)) (i32.const 65000))"
+                f" (then (global.set $room (i32.const {ARENA}))))"
+                " (local.set $at (global.get $room))"
+                " (global.set $room (i32.add (local.get $at) (local.get $size))) (local.get $at))\n"
+            ),
             # Parameters of a child: depth, ports, their check, and its parent.
             "(func $params (local $ports i64)"
             " (local.set $ports (i64.or (i64.extend_i32_u (global.get $tcp_port))"
@@ -196,19 +207,24 @@ class _Generator:
                 )
             )
             + ")\n",
-            "(func $begin (param $depth i32) (param $ports i64) (param $check i64) (param $parent i64)"
-            " (if (i64.eq (local.get $check)"
-            f" (i64.xor (local.get $ports) (i64.const {PORTS_CHECK})))"
-            " (then (global.set $depth (local.get $depth))"
-            " (global.set $tcp_port (i32.and (i32.wrap_i64 (local.get $ports)) (i32.const 0xffff)))"
-            " (global.set $tls_port (i32.and (i32.wrap_i64 (i64.shr_u (local.get $ports) (i64.const 16)))"
-            " (i32.const 0xffff)))"
-            " (global.set $udp_port (i32.and (i32.wrap_i64 (i64.shr_u (local.get $ports) (i64.const 32)))"
-            " (i32.const 0xffff)))))"
-            f" (i64.store (i32.const {own}) (call $process.process_id))"
-            f" (i64.store (i32.const {parent}) (local.get $parent)))\n",
-            f'(func (export "_start") (call $e0 (i32.const {DEPTH}) (i64.const 0)'
-            f" (i64.const {PORTS_CHECK}) (i64.const 1)))\n",
+            (
+                "(func $begin (param $depth i32) (param $ports i64) (param $check i64) (param $parent i64)"
+                " (if (i64.eq (local.get $check)"
+                f" (i64.xor (local.get $ports) (i64.const {PORTS_CHECK})))"
+                " (then (global.set $depth (local.get $depth))"
+                " (global.set $tcp_port (i32.and (i32.wrap_i64 (local.get $ports)) (i32.const 0xffff)))"
+                " (global.set $tls_port (i32.and (i32.wrap_i64 (i64.shr_u (local.get $ports) (i64.const 16)))"
+                " (i32.const 0xffff)))"
+                " (global.set $udp_port (i32.and (i32.wrap_i64 (i64.shr_u (local.get $ports) (i64.const 32)))"
+                " (i32.const 0xffff)))))"
+                f" (i64.store (i32.const {own}) (call $process.process_id))"
+                f" (i64.store (i32.const {parent}) (local.get $parent)))\n"
+            ),
+            *(
+                f'(func (export "{name}")'
+                f" (call $e0 (i32.const {depth}) (i64.const 0) (i64.const {PORTS_CHECK}) (i64.const 1)))\n"
+                for name, depth in ((ROOT, DEPTH), ("_start", 0))
+            ),
         ]
 
     def _entry(self, number: int) -> str:

@@ -30,12 +30,15 @@ CONSUMING: Final = (
 """beginnings of the names of calls after which an id they were given means nothing"""
 NEED_DATA: Final = frozenset(
     {
-        "write_data", "read_data", "seek_data", "data_size", "push_module", "take_module", "push_tcp_stream",
-        "push_process", "take_process", "take_tcp_stream", "push_tls_stream", "take_tls_stream", "push_udp_socket", "take_udp_socket",
+        "write_data", "read_data", "seek_data", "data_size", "push_module", "take_module", "push_process",
+        "take_process", "push_tcp_stream", "take_tcp_stream", "push_tls_stream", "take_tls_stream",
+        "push_udp_socket", "take_udp_socket",
     }
 )  # fmt: skip
 """calls that trap without a data message"""
-NEED_MESSAGE: Final = frozenset({"get_tag", "get_process_id", "send", "send_receive_skip_search", "send_after"})
+NEED_MESSAGE: Final = frozenset(
+    {"get_tag", "get_process_id", "send", "send_receive_skip_search", "send_after"}
+)
 """calls that trap without a message"""
 
 
@@ -62,10 +65,12 @@ THEMES: Final[Mapping[str, Theme]] = MappingProxyType(
         ),
         "configs": _theme(
             "process.create_config wasi.config_preopen_dir process.config_set_can_spawn_processes @spawn",
-            "process.config_", "process.create_config", "process.drop_config", "wasi.", "process.spawn", "error.",
+            "process.config_", "process.create_config", "process.drop_config", "wasi.", "process.spawn",
+            "error.",
         ),
         "modules": _theme(
-            "process.compile_module process.spawn message.create_data message.push_module message.take_module",
+            "process.compile_module process.spawn message.create_data message.push_module"
+            " message.take_module",
             "process.compile_module", "process.drop_module", "message.", "process.", "error.",
         ),
         "messages": _theme(
@@ -101,8 +106,9 @@ THEMES: Final[Mapping[str, Theme]] = MappingProxyType(
             "message.push_tcp_stream", "message.take_tcp_stream", "message.", "networking.tcp_w",
         ),
         "tls": _theme(
-            "networking.tls_bind @tls_port @spawn @spawn networking.tls_accept networking.set_tls_read_timeout"
-            " networking.tls_write_vectored networking.tls_read networking.tls_flush",
+            "networking.tls_bind @tls_port @spawn @spawn networking.tls_accept"
+            " networking.set_tls_read_timeout networking.tls_write_vectored networking.tls_read"
+            " networking.tls_flush",
             "networking.tls_", "networking.set_tls", "networking.get_tls", "networking.clone_tls_stream",
             "networking.drop_tls",
         ),
@@ -111,7 +117,8 @@ THEMES: Final[Mapping[str, Theme]] = MappingProxyType(
             " networking.tls_read networking.clone_tls_stream networking.tls_flush message.create_data"
             " message.push_tls_stream message.take_tls_stream",
             "networking.tls_w", "networking.tls_r", "networking.set_tls", "networking.get_tls",
-            "networking.clone_tls_stream", "networking.drop_tls_stream", "message.push_tls", "message.take_tls",
+            "networking.clone_tls_stream", "networking.drop_tls_stream", "message.push_tls",
+            "message.take_tls",
         ),
         "udp": _theme(
             "networking.udp_bind @udp_port networking.udp_send_to networking.udp_receive_from"
@@ -122,8 +129,8 @@ THEMES: Final[Mapping[str, Theme]] = MappingProxyType(
             "message.push_udp", "message.take_udp",
         ),
         "databases": _theme(
-            "sqlite.open @table sqlite.execute sqlite.last_error sqlite.query_prepare sqlite.bind_value sqlite.sqlite3_step"
-            " sqlite.read_row sqlite.read_column sqlite.column_name sqlite.sqlite3_step",
+            "sqlite.open @table sqlite.execute sqlite.query_prepare sqlite.bind_value sqlite.sqlite3_step"
+            " sqlite.read_row sqlite.read_column sqlite.column_name sqlite.sqlite3_step sqlite.last_error",
             "sqlite.", "sqlite.execute", "sqlite.sqlite3_step", "sqlite.query_prepare",
         ),
         "files": _theme(
@@ -138,7 +145,7 @@ THEMES: Final[Mapping[str, Theme]] = MappingProxyType(
         ),
         EARLIER: _theme(
             "process.create_config process.allow_namespace process.create_environment process.add_this_module"
-            " process.spawn message.create_data message.push_process message.take_process",
+            " process.this process.spawn message.create_data message.push_process message.take_process",
         ),
         "everything": _theme("", ""),
     }
