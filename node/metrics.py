@@ -10,12 +10,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple, TypeVar, final
 
 import trio
-from prometheus_client import generate_latest
+from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from luna.proto.errors import NotFoundError
 from luna.scheduler.runtime import Runtime
+from luna.scheduler.services.metric_families import GuestMetrics
 from luna.scheduler.services.metrics import NODE_PREFIX
 
 RENDERERS = 1
@@ -56,14 +57,15 @@ class MetricsPage(Collector):
         self._peers = peers
         self._figures: list[Metric] = []
         self._limiter = trio.CapacityLimiter(RENDERERS)
-        runtime.metrics.labels = self._labels
-        runtime.metrics.registry.register(self)
+        self._registry = CollectorRegistry()
+        self._registry.register(GuestMetrics(runtime.metrics, self._labels))
+        self._registry.register(self)
 
     async def render(self) -> bytes:
         """The page as it is now."""
         async with self._limiter:
             self._figures = list(self._take())
-            return await trio.to_thread.run_sync(generate_latest, self._runtime.metrics.registry)
+            return await trio.to_thread.run_sync(generate_latest, self._registry)
 
     def collect(self) -> Iterable[Metric]:
         """For the registry: what `render` has just taken, since this runs in another thread."""

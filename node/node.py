@@ -24,8 +24,6 @@ from luna.node.config import Address, NodeOptions, advertised_host, candidate_po
 from luna.node.control import ControlService, add_services
 from luna.node.joining import Joiner
 from luna.node.library import Library
-from luna.node.metrics import MetricsPage, PeerFigures
-from luna.node.metrics_server import start_metrics_server
 from luna.node.modules import ModuleStore
 from luna.node.node_queries import NodeQueries
 from luna.node.operations import Operations
@@ -186,15 +184,20 @@ async def _assemble(
 async def _serve_metrics(
     address: Address | None, own: NodeInfo, peers: Peers, runtime: Runtime, nursery: trio.Nursery
 ) -> None:
+    if address is None:
+        return
+    # Prometheus's library takes a good part of a node's start, and most nodes show no metrics.
+    from luna.node.metrics import MetricsPage, PeerFigures
+    from luna.node.metrics_server import start_metrics_server
+
     def others() -> list[PeerFigures]:
         return [
             PeerFigures(member.node.name, member.node.id, peers.is_connected(member.node.id))
             for member in peers.membership.peers()
         ]
 
-    if address is not None:
-        page = MetricsPage(runtime, {"node": own.name, "cluster": own.cluster}, others)
-        await start_metrics_server(nursery, address, page.render)
+    page = MetricsPage(runtime, {"node": own.name, "cluster": own.cluster}, others)
+    await start_metrics_server(nursery, address, page.render)
 
 
 async def _join(

@@ -1,8 +1,9 @@
 """`lunatic::metrics`: what guests count, kept for whoever collects it in Prometheus's format.
 
-One metric for each name, for all guests of a runtime together. Lunatic's functions
-have no errors besides bad memory: what cannot be kept is left out, and the log
-says so once for each name.
+Owns the numbers and their names; `metric_families` shows them to Prometheus's library, which is loaded only
+where somebody wants to see them. One metric for each name, for all guests of a runtime together. Lunatic's
+functions have no errors besides bad memory: what cannot be kept is left out, and the log says so once for
+each name.
 """
 
 from __future__ import annotations
@@ -11,24 +12,14 @@ import hashlib
 import math
 import re
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Mapping
-from itertools import accumulate
+from collections.abc import Callable
 from typing import Final, TypeVar, final
 
 import structlog
-from prometheus_client import CollectorRegistry
-from prometheus_client.metrics_core import (
-    CounterMetricFamily,
-    GaugeMetricFamily,
-    HistogramMetricFamily,
-    Metric,
-)
-from prometheus_client.registry import Collector
-from prometheus_client.utils import floatToGoString
 
 from luna.scheduler.requests import Request
 
-__all__ = ["NODE_PREFIX", "MetricsHandlers"]
+__all__ = ["BUCKETS", "NODE_PREFIX", "Counter", "Gauge", "Histogram", "MetricsHandlers"]
 
 MAX_METRICS: Final = 4096
 """metrics of all guests of a node: a guest that makes names without end must not take its memory."""
@@ -48,7 +39,7 @@ U64_MASK: Final = 0xFFFF_FFFF_FFFF_FFFF
 
 
 @final
-class _Counter:
+class Counter:
     """A number that only grows, as long as it fits 64 bits."""
 
     def __init__(self) -> None:
@@ -56,16 +47,12 @@ class _Counter:
 
     @staticmethod
     def samples(name: str) -> set[str]:
+        """The names of what Prometheus sees of it."""
         return {f"{name.removesuffix('_total')}_total"}
-
-    def metric(self, name: str, help_: str, labels: Mapping[str, str]) -> Metric:
-        family = CounterMetricFamily(name, help_, labels=list(labels))
-        family.add_metric(list(labels.values()), self.value)
-        return family
 
 
 @final
-class _Gauge:
+class Gauge:
     """A number."""
 
     def __init__(self) -> None:
@@ -73,17 +60,13 @@ class _Gauge:
 
     @staticmethod
     def samples(name: str) -> set[str]:
+        """The names of what Prometheus sees of it."""
         return {name}
-
-    def metric(self, name: str, help_: str, labels: Mapping[str, str]) -> Metric:
-        family = GaugeMetricFamily(name, help_, labels=list(labels))
-        family.add_metric(list(labels.values()), self.value)
-        return family
 
 
 @final
-class _Histogram:
-    """How many values fell between bounds, and their sum."""
+class Histogram:
+    """How many values fell between the bounds `BUCKETS`, and their sum."""
 
     def __init__(self) -> None:
         self.counts = [0] * (len(BUCKETS) + 1)  # the last one is of those above every bound
@@ -91,35 +74,21 @@ class _Histogram:
 
     @staticmethod
     def samples(name: str) -> set[str]:
+        """The names of what Prometheus sees of it."""
         return {name, f"{name}_bucket", f"{name}_count", f"{name}_sum"}
 
-    def metric(self, name: str, help_: str, labels: Mapping[str, str]) -> Metric:
-        bounds = map(floatToGoString, (*BUCKETS, math.inf))
-        family = HistogramMetricFamily(name, help_, labels=list(labels))
-        family.add_metric(
-            list(labels.values()),
-            buckets=list(zip(bounds, accumulate(tuple(self.counts)), strict=True)),
-            sum_value=self.sum,
-        )
-        return family
 
-
-_Kind = TypeVar("_Kind", _Counter, _Gauge, _Histogram)
+_Kind = TypeVar("_Kind", Counter, Gauge, Histogram)
 
 
 @final
-class MetricsHandlers(Collector):
-    """Answers the host calls of `lunatic::metrics`, and is collected by `registry`."""
+class MetricsHandlers:
+    """Answers the host calls of `lunatic::metrics`."""
 
     def __init__(self) -> None:
-        self.registry: Final = CollectorRegistry()
-        """of these metrics; a node adds its own."""
-        self.labels: Mapping[str, str] = {}
-        """what every metric is labelled with: its node"""
-        self._metrics: dict[str, tuple[str, _Counter | _Gauge | _Histogram]] = {}  # by the guest's name
+        self._metrics: dict[str, tuple[str, Counter | Gauge | Histogram]] = {}  # by the guest's name
         self._taken: set[str] = set()  # names of samples
         self._told: set[str] = set()
-        self.registry.register(self)
 
     def install(self, set_handler: Callable[..., None]) -> None:
         """Serve these host calls."""
@@ -133,41 +102,40 @@ class MetricsHandlers(Collector):
         ):
             set_handler("lunatic::metrics", name, handler)
 
-    def collect(self) -> Iterator[Metric]:
-        """Every metric as it is now; from any thread."""
-        for name, (exposed, metric) in list(self._metrics.items()):
-            yield metric.metric(exposed, name, self.labels)
+    def entries(self) -> list[tuple[str, str, Counter | Gauge | Histogram]]:
+        """(name by Prometheus's rules, the guest's name, the number) of every metric; from any thread."""
+        return [(exposed, name, metric) for name, (exposed, metric) in list(self._metrics.items())]
 
     # -- host calls -------------------------------------------------------------------
 
     def _counter(self, request: Request) -> None:
-        counter = self._find(request, _Counter)
+        counter = self._find(request, Counter)
         if counter is not None:
             # A counter never falls: Lunatic's takes the larger one as well.
             counter.value = max(counter.value, int(request.args[2]) & U64_MASK)
 
     def _increment_counter(self, request: Request) -> None:
-        counter = self._find(request, _Counter)
+        counter = self._find(request, Counter)
         if counter is not None:
             counter.value = (counter.value + 1) & U64_MASK
 
     def _gauge(self, request: Request) -> None:
-        gauge = self._find(request, _Gauge)
+        gauge = self._find(request, Gauge)
         if gauge is not None:
             gauge.value = float(request.args[2])
 
     def _increment_gauge(self, request: Request) -> None:
-        gauge = self._find(request, _Gauge)
+        gauge = self._find(request, Gauge)
         if gauge is not None:
             gauge.value += request.args[2]
 
     def _decrement_gauge(self, request: Request) -> None:
-        gauge = self._find(request, _Gauge)
+        gauge = self._find(request, Gauge)
         if gauge is not None:
             gauge.value -= request.args[2]
 
     def _histogram(self, request: Request) -> None:
-        histogram = self._find(request, _Histogram)
+        histogram = self._find(request, Histogram)
         value = float(request.args[2])
         if histogram is not None and not math.isnan(value):  # which would be in no bucket
             histogram.counts[bisect_left(BUCKETS, value)] += 1
@@ -223,5 +191,5 @@ def exposed_name(name: str) -> str:
     return plain if re.match(r"[a-zA-Z_:]", plain) else f"_{plain}"
 
 
-def _name_of(kind: type[_Counter | _Gauge | _Histogram]) -> str:
-    return kind.__name__.strip("_").lower()
+def _name_of(kind: type[Counter | Gauge | Histogram]) -> str:
+    return kind.__name__.lower()

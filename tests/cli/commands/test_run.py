@@ -100,6 +100,17 @@ def test_trap_is_1_with_reason_and_backtrace_on_stderr_once(luna: Luna, write: W
     assert [frame.split(" (")[0] for frame in frames] == ["  0: main", "  1: function 9"]
 
 
+def test_program_that_counts_does_not_load_what_shows_metrics(own_environment: Path) -> None:
+    counts = '(func (export "_start") (metrics.increment_counter @"hits"))'
+    (own_environment / "counts.wasm").write_bytes(guest(counts))
+    script = (
+        "import sys; from luna.cli.luna import main; print(main(['run', 'counts.wasm'])); "
+        "print('prometheus_client' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("0\nFalse\n", "")
+
+
 def test_child_that_fails_unseen_is_told_with_its_name(luna: Luna, own_environment: Path) -> None:
     (own_environment / "p.wat").write_bytes(guest(UNSEEN_CHILD))
     outcome = luna("run", "p.wat")

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import pytest
-from prometheus_client import Metric, generate_latest
+from prometheus_client import CollectorRegistry, Metric, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 from structlog.testing import capture_logs
 from tests.scheduler.lab import Lab
 
 from luna.scheduler.services import metrics
+from luna.scheduler.services.metric_families import GuestMetrics
 from luna.scheduler.services.metrics import BUCKETS, MAX_NAME_BYTES, exposed_name
 
 START = '(func (export "_start")'
 
 
-def families(lab: Lab) -> dict[str, Metric]:
+def families(lab: Lab, labels: Mapping[str, str] = {}) -> dict[str, Metric]:
     """What a collector sees, by name; no name comes twice."""
-    found = list(text_string_to_metric_families(generate_latest(lab.runtime.metrics.registry).decode()))
+    registry = CollectorRegistry()
+    registry.register(GuestMetrics(lab.runtime.metrics, labels))
+    found = list(text_string_to_metric_families(generate_latest(registry).decode()))
     by_name = {family.name: family for family in found}
     assert len(by_name) == len(found)
     return by_name
@@ -217,10 +220,9 @@ async def test_bad_memory_traps(lab: Lab, name: str) -> None:
 
 
 async def test_labels_are_on_every_sample(lab: Lab) -> None:
-    lab.runtime.metrics.labels = {"node": 'a"b', "cluster": "luna"}
     await lab.passes(f"""{START}
         (metrics.increment_counter @"c") (metrics.gauge @"g" (f64.const 1))
         (metrics.histogram @"h" (f64.const 1)))""")
-    for family in families(lab).values():
+    for family in families(lab, {"node": 'a"b', "cluster": "luna"}).values():
         for sample in family.samples:
             assert (sample.labels["node"], sample.labels["cluster"]) == ('a"b', "luna")
