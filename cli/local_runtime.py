@@ -35,15 +35,22 @@ def host_environment(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def guest_config(
-    directories: tuple[str, ...], variables: Mapping[str, str], arguments: tuple[str, ...]
+    directories: tuple[str, ...],
+    variables: Mapping[str, str],
+    arguments: tuple[str, ...],
+    allowed: tuple[str, ...],
 ) -> ProcessConfig:
-    """The config of a program started here: all rights, `.` and `directories` under their own names."""
+    """The config of a program started here: all rights, `.` and `directories` under their own names.
+
+    It may make the host calls whose names begin with one of `allowed`; all, if there is none.
+    """
     from luna.scheduler.config import ProcessConfig
 
     return ProcessConfig.program(
         preopens=((".", "."), *((path, path) for path in directories)),
         arguments=arguments,
         environment_variables=(host_environment(os.environ) | dict(variables)).items(),
+        namespaces=allowed or None,
     )
 
 

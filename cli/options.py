@@ -13,6 +13,7 @@ import click
 from luna.cli.app import App
 from luna.cli.params import (
     parse_address,
+    parse_allowed,
     parse_fuel,
     parse_parameter,
     parse_process,
@@ -61,6 +62,7 @@ FUEL = Parsed("fuel", parse_fuel)
 VARIABLE = Parsed("name=value", parse_variable)
 PROCESS = Parsed("pid", parse_process)
 ADDRESS = Parsed("host:port", _address_text)
+ALLOWED = Parsed("prefix", parse_allowed)
 NODE_NAME = Parsed("name", _node_name)
 
 
@@ -91,6 +93,16 @@ def _set_connect(ctx: click.Context, param: click.Parameter, value: str | None) 
 
 json_option = click.option(
     "--json", is_flag=True, expose_value=False, callback=_set_json, help="Print one JSON document on stdout."
+)
+
+allow_option = click.option(
+    "--allow",
+    "allowed",
+    multiple=True,
+    metavar="PREFIX",
+    type=ALLOWED,
+    help="Let the program make only host calls whose name begins with PREFIX, such as lunatic::message:: "
+    "(default: all). Repeatable.",
 )
 
 connect_option = click.option(

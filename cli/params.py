@@ -37,6 +37,7 @@ _NUMBER = re.compile(r"[+-]?(0[xX][0-9A-Fa-f]+|[0-9]+)\Z")
 _V128 = re.compile(r"0[xX][0-9A-Fa-f]{1,32}\Z")
 _MAX_DIGITS = 40  # of a number in a parameter; 2**128 has 39
 _FUEL = re.compile(r"[0-9]{1,14}\Z")  # MAX_FUEL has 14 digits
+_ALLOWED = re.compile(r"[a-z][a-z0-9_:]*\Z")  # of `namespace::name`, as all host calls are called
 _PORT = re.compile(r"[0-9]{1,5}\Z")
 _PLAIN_PID = re.compile(r"[0-9]{1,19}\Z")  # 2**63 - 1 has 19 digits
 
@@ -118,6 +119,16 @@ def parse_variable(text: str) -> tuple[str, str]:
     if "\0" in text:
         raise InvalidError("an environment variable cannot hold a NUL character")
     return name, value
+
+
+def parse_allowed(text: str) -> str:
+    """The beginning of names of host calls: `lunatic::message::`, `wasi_snapshot_preview1::fd_write`."""
+    if not _ALLOWED.match(text):
+        raise InvalidError(
+            f"no host call's name begins with {text!r}",
+            hint="write how the full names begin, such as lunatic::message:: or wasi_snapshot_preview1::fd_",
+        )
+    return text
 
 
 def is_unicode(text: str) -> bool:

@@ -14,7 +14,7 @@ from luna.cli.app import App
 from luna.cli.following import Exit, shell_code
 from luna.cli.local_runtime import guest_config, run_on_runtime, stdout_on_stderr
 from luna.cli.module_file import module_name, read_module
-from luna.cli.options import VARIABLE, Parsed, Verb, json_option
+from luna.cli.options import VARIABLE, Parsed, Verb, allow_option, json_option
 from luna.cli.params import check_unicode
 from luna.cli.result import NOTHING, Line, Result
 from luna.cli.testing.binary import BENCH, find_tests, is_built_by_cargo_test
@@ -78,6 +78,7 @@ class RunResult(Result):
     type=VARIABLE,
     help="An environment variable, besides those of this shell. Repeatable.",
 )
+@allow_option
 @click.option(
     "--metrics",
     metavar="HOST:PORT",
@@ -93,6 +94,7 @@ def command(
     app: App,
     directories: tuple[str, ...],
     variables: tuple[tuple[str, str], ...],
+    allowed: tuple[str, ...],
     metrics: Address | None,
     bench: bool,
     file: str,
@@ -115,9 +117,9 @@ def command(
         # Without any it is the binary of plain #[test] functions, which holds Rust's own harness as its main
         # function; that one runs them, and also says that there are none.
         if tests:
-            return run_tests(app, file, module, tests, arguments, directories, dict(variables))
+            return run_tests(app, file, module, tests, arguments, directories, dict(variables), allowed)
     name = module_name(file)
-    config = guest_config(directories, dict(variables), (name, *arguments))
+    config = guest_config(directories, dict(variables), (name, *arguments), allowed)
     with stdout_on_stderr() if app.output.json else nullcontext():
         return RunResult(file, run_on_runtime(_Program(module, name, config, metrics)))
 

@@ -14,7 +14,17 @@ from luna.cli.app import App
 from luna.cli.errors import ExitCode
 from luna.cli.following import Transcript, receive, shell_code
 from luna.cli.module_file import module_name, read_module
-from luna.cli.options import FUEL, NODE_NAME, PARAMETER, SIZE, VARIABLE, Verb, connect_option, json_option
+from luna.cli.options import (
+    FUEL,
+    NODE_NAME,
+    PARAMETER,
+    SIZE,
+    VARIABLE,
+    Verb,
+    allow_option,
+    connect_option,
+    json_option,
+)
 from luna.cli.params import Parameter, ProcessName, check_unicode
 from luna.cli.result import NOTHING, Line, Result
 from luna.proto.errors import NotFoundError
@@ -41,6 +51,7 @@ class Order:
     arguments: tuple[str, ...]
     variables: tuple[tuple[str, str], ...]
     directories: tuple[str, ...]
+    allowed: tuple[str, ...]
     max_memory_bytes: int
     max_fuel: int
     follow: bool
@@ -122,6 +133,7 @@ class SpawnResult(Result):
     metavar="DIR",
     help="A directory of the node's machine the process may use, under the same name. Repeatable.",
 )
+@allow_option
 @click.option(
     "--max-memory",
     type=SIZE,
@@ -150,6 +162,7 @@ def command(
     first: tuple[str, ...],
     variables: tuple[tuple[str, str], ...],
     directories: tuple[str, ...],
+    allowed: tuple[str, ...],
     max_memory: int,
     max_fuel: int,
     follow: bool,
@@ -172,6 +185,7 @@ def command(
         (name, *first, *rest),
         variables,
         directories,
+        allowed,
         max_memory,
         max_fuel,
         follow,
@@ -251,4 +265,5 @@ def _config(order: Order) -> node_pb2.ProcessConfig:
         ],
         arguments=order.arguments,
         environment_variables=[node_pb2.Variable(key=key, value=value) for key, value in order.variables],
+        namespaces=node_pb2.Namespaces(prefixes=order.allowed) if order.allowed else None,
     )

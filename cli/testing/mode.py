@@ -71,6 +71,7 @@ def run_tests(
     arguments: tuple[str, ...],
     directories: tuple[str, ...],
     variables: Mapping[str, str],
+    allowed: tuple[str, ...],
 ) -> TestResult:
     """Run, or list, the `tests` of `module` as the harness' command line `arguments` says.
 
@@ -93,7 +94,7 @@ def run_tests(
         show(1, listing(selection, options.terse))
         return TestResult(file, names, 0, (), 0, selection.filtered_out)
     report = Report(lambda data: show(1, data), options, selection, _has_colors(options.color))
-    config = guest_config((*directories, *options.directories), variables, options.arguments)
+    config = guest_config((*directories, *options.directories), variables, options.arguments, allowed)
     # Processes that fail belong to tests: the report shows what matters of it.
     if any(not test.ignored for test in selection.tests):
         try:

@@ -10,6 +10,7 @@ from luna.cli.params import (
     ProcessName,
     check_unicode,
     parse_address,
+    parse_allowed,
     parse_fuel,
     parse_parameter,
     parse_process,
@@ -119,6 +120,19 @@ def test_variable_is_name_and_value(text: str, pair: tuple[str, str]) -> None:
 def test_wrong_variable_is_refused(text: str) -> None:
     with pytest.raises(InvalidError):
         parse_variable(text)
+
+
+@pytest.mark.parametrize("text", ["l", "lunatic::", "lunatic::message::se", "wasi_snapshot_preview1::fd_"])
+def test_allowed_is_how_names_of_host_calls_begin(text: str) -> None:
+    assert parse_allowed(text) == text
+
+
+@pytest.mark.parametrize(
+    "text", ["", "lunatic::*", "Lunatic::", " lunatic", "::message", "lunatic::a\n", "1x"]
+)
+def test_what_begins_no_name_of_a_host_call_is_refused(text: str) -> None:
+    with pytest.raises(InvalidError, match="no host call's name begins with"):
+        parse_allowed(text)
 
 
 def test_process_is_serial_and_node_or_an_absolute_pid() -> None:

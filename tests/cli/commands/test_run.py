@@ -19,6 +19,7 @@ from tests.cli.conftest import Luna, Outcome
 from tests.scheduler.wat import guest
 
 from luna.cli.local_runtime import host_environment
+from luna.proto.limits import MAX_NAMESPACES
 
 # `{body}` may print to a descriptor and ask for arguments, environment and directories.
 PROGRAM = """
@@ -98,6 +99,30 @@ def test_trap_is_1_with_reason_and_backtrace_on_stderr_once(luna: Luna, write: W
     first, *frames = outcome.stderr.splitlines()
     assert first == "luna: p.wasm: trap: wasm `unreachable` instruction executed"
     assert [frame.split(" (")[0] for frame in frames] == ["  0: main", "  1: function 9"]
+
+
+def test_only_allowed_host_calls_may_be_made(luna: Luna, write: Write) -> None:
+    file = write(HELLO + "(call $exit (i32.const 3))")
+    both = ("--allow", "lunatic::", "--allow", "wasi_snapshot_preview1::")
+    assert luna("run", *both, file) == Outcome(3, "hello\n", "")
+    outcome = luna("run", "--allow", "wasi_snapshot_preview1::fd_", file)
+    assert (outcome.code, outcome.stdout) == (1, "hello\n")
+    assert "trap: wasi_snapshot_preview1::proc_exit: this process may not call it" in outcome.stderr
+
+
+def test_children_may_make_no_other_calls(luna: Luna, own_environment: Path) -> None:
+    (own_environment / "p.wat").write_bytes(guest(UNSEEN_CHILD))
+    allowed = ("lunatic::process::", "lunatic::message::", "lunatic::error::")
+    outcome = luna("run", *(word for prefix in allowed for word in ("--allow", prefix)), "p.wat")
+    assert outcome.code == 0
+    assert "process 2 failed: trap: lunatic::registry::put: this process may not call it" in outcome.stderr
+
+
+def test_prefixes_beyond_the_limit_are_an_error(luna: Luna, write: Write) -> None:
+    allowed = [word for number in range(MAX_NAMESPACES + 1) for word in ("--allow", f"lunatic::x{number}")]
+    outcome = luna("run", *allowed, write(HELLO))
+    assert (outcome.code, outcome.stdout) == (1, "")
+    assert outcome.stderr == f"luna: a config has at most {MAX_NAMESPACES} namespaces\n"
 
 
 def test_program_that_counts_does_not_load_what_shows_metrics(own_environment: Path) -> None:

@@ -53,6 +53,7 @@ def test_every_option_reaches_the_node(
     outcome = luna(
         *("spawn", "--node", "beta", "--entry", "go", "--param", "i32:-5", "--param", "i64:7"),
         *("--param", "v128:0x01", "--arg", "first", "--env", "A=1", "--env", "B=x=y", "--dir", "data"),
+        *("--allow", "lunatic::message::", "--allow", "wasi_"),
         *(
             "--dir",
             "/abs",
@@ -82,6 +83,7 @@ def test_every_option_reaches_the_node(
         ("/abs", "/abs"),
     ]
     assert (spec.config.max_memory_bytes, spec.config.max_fuel) == (2**26, 12)
+    assert list(spec.config.namespaces.prefixes) == ["lunatic::message::", "wasi_"]
 
 
 def test_zero_parameters_are_values_and_not_absent(
@@ -249,6 +251,7 @@ def test_refusal_of_the_node_keeps_its_lines(luna: Luna, node: NodeRecord, contr
         (["--max-memory", "lots"], "'lots' is not a size"),
         (["--max-fuel", "-1"], "'-1' is not a compute limit"),
         (["--env", "A"], "'A' is not an environment variable"),
+        (["--allow", "*"], "no host call's name begins with '*'"),
         (["--node", "a b"], "'a b' is not a valid node name"),
     ],
 )
