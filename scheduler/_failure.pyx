@@ -58,39 +58,45 @@ cdef int is_read(Process* process) noexcept nogil:
     return process.watched or process.phase <= PHASE_INSTANTIATING or process.output.size > 0 or is_logged(process)
 
 
+cdef void split_message(const char* data, size_t size, Told* told) noexcept nogil:
+    """Find cause and frames in wasmtime's words; without frames all of them are the cause."""
+    cdef const char* found
+    told.cause = data
+    told.cause_size = size
+    told.frames = data
+    told.frames_size = 0
+    if size > strlen(BACKTRACE) and memcmp(data, BACKTRACE, strlen(BACKTRACE)) == 0:
+        told.frames = data + strlen(BACKTRACE)
+        told.frames_size = size - strlen(BACKTRACE)
+        found = <const char*>memmem(told.frames, told.frames_size, CAUSE, strlen(CAUSE))
+        if found != NULL:
+            told.cause = found + strlen(CAUSE)
+            told.cause_size = size - <size_t>(told.cause - data)
+            told.frames_size = <size_t>(found - told.frames)
+    while told.cause_size > 0 and told.cause[0] == 0x20:
+        told.cause += 1
+        told.cause_size -= 1
+
+
 cdef void end_with_message(Process* process, const char* data, size_t size, const char* known_cause) noexcept nogil:
     """Note wasmtime's words, or `known_cause` with their frames, as the reason."""
-    cdef const char* cause = data
-    cdef size_t cause_size = size
-    cdef const char* frames = data
-    cdef size_t frames_size = 0
-    cdef const char* found
+    cdef Told told
     cdef char* text
-    if size > strlen(BACKTRACE) and memcmp(data, BACKTRACE, strlen(BACKTRACE)) == 0:
-        frames = data + strlen(BACKTRACE)
-        frames_size = size - strlen(BACKTRACE)
-        found = <const char*>memmem(frames, frames_size, CAUSE, strlen(CAUSE))
-        if found != NULL:
-            cause = found + strlen(CAUSE)
-            cause_size = size - <size_t>(cause - data)
-            frames_size = <size_t>(found - frames)
+    split_message(data, size, &told)
     if known_cause != NULL:
-        cause = known_cause
-        cause_size = strlen(known_cause)
-    while cause_size > 0 and cause[0] == 0x20:
-        cause += 1
-        cause_size -= 1
-    while cause_size > 0 and cause[cause_size - 1] == 10:
-        cause_size -= 1
-    cause_size = min(cause_size, <size_t>TEXT_MAX)
-    frames_size = min(frames_size, <size_t>BACKTRACE_BYTES_MAX)
-    text = <char*>malloc(cause_size + strlen(FRAMES) + frames_size + 1)
-    memcpy(text, cause, cause_size)
-    size = cause_size
-    if frames_size > 0:
+        told.cause = known_cause
+        told.cause_size = strlen(known_cause)
+    while told.cause_size > 0 and told.cause[told.cause_size - 1] == 10:
+        told.cause_size -= 1
+    told.cause_size = min(told.cause_size, <size_t>TEXT_MAX)
+    told.frames_size = min(told.frames_size, <size_t>BACKTRACE_BYTES_MAX)
+    text = <char*>malloc(told.cause_size + strlen(FRAMES) + told.frames_size + 1)
+    memcpy(text, told.cause, told.cause_size)
+    size = told.cause_size
+    if told.frames_size > 0:
         memcpy(text + size, FRAMES, strlen(FRAMES))
-        memcpy(text + size + strlen(FRAMES), frames, frames_size)
-        size += strlen(FRAMES) + frames_size
+        memcpy(text + size + strlen(FRAMES), told.frames, told.frames_size)
+        size += strlen(FRAMES) + told.frames_size
     text[size] = 0
     process.exit_kind = EXIT_FAILURE
     process.exit_code = 1
@@ -122,13 +128,18 @@ cdef void end_with_error(Process* process, wasmtime_error_t* error) noexcept nog
     wasmtime_error_delete(error)
 
 
+cdef int is_out_of_fuel(const wasm_trap_t* trap) noexcept nogil:
+    """Whether a trap is the end of the process's compute limit."""
+    cdef uint8_t code = 255
+    return wasmtime_trap_code(trap, &code) and code == LUNA_TRAP_OUT_OF_FUEL
+
+
 cdef void end_with_trap(Process* process, wasm_trap_t* trap) noexcept nogil:
     """Note how the process failed; consumes the trap."""
     cdef wasm_byte_vec_t message
-    cdef uint8_t code = 255
     cdef const char* cause = NULL
     if is_read(process):
-        if wasmtime_trap_code(trap, &code) and code == LUNA_TRAP_OUT_OF_FUEL:
+        if is_out_of_fuel(trap):
             cause = b"all fuel consumed: the compute limit is reached"
         wasm_trap_message(trap, &message)  # ends with a zero byte
         end_with_message(process, message.data, strlen(message.data), cause)

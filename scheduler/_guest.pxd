@@ -79,6 +79,7 @@ cdef extern from "<stdio.h>" nogil:
 # -- functions that suspend -----------------------------------------------------------
 
 cdef wbool resume(void* env) noexcept nogil
+cdef wbool at_once(void* env) noexcept nogil
 
 cdef inline void prepare(
     Process* process, wasmtime_val_t* results, size_t result_count,
@@ -91,6 +92,13 @@ cdef inline void prepare(
     process.wait_writes = 0
     continuation.callback = resume
     continuation.env = process
+    continuation.finalizer = NULL
+
+
+cdef inline void answer_at_once(wasmtime_async_continuation_t* continuation) noexcept nogil:
+    """Go on without having waited: what the function stored or trapped with is the answer."""
+    continuation.callback = at_once
+    continuation.env = NULL
     continuation.finalizer = NULL
 
 

@@ -33,3 +33,8 @@ cdef wbool resume(void* env) noexcept nogil:
         # An i32 reads the low half of an i64 slot, so one store serves both.
         process.wait_results[0].of.i64 = process.wait_result
     return True
+
+
+cdef wbool at_once(void* env) noexcept nogil:
+    """The continuation of a host function that did not have to wait."""
+    return True

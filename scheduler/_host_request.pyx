@@ -34,7 +34,14 @@ cdef void request(void* env, wasmtime_caller_t* caller, const wasmtime_val_t* ar
 
 cdef void request_data(void* env, wasmtime_caller_t* caller, const wasmtime_val_t* args, size_t nargs, wasmtime_val_t* results, size_t nresults, wasm_trap_t** trap_out, wasmtime_async_continuation_t* continuation) noexcept nogil:
     cdef Process* process = caller_process(caller)
-    cdef NestedCall* call = new_nested(process, results, trap_out)
+    cdef NestedCall* call
+    cdef char text[160]
+    if process.nested_depth >= NESTED_CALLS_MAX:  # the guest's allocator may make such calls itself
+        answer_at_once(continuation)
+        snprintf(text, sizeof(text), b"%s: at most 64 calls deep", (<Row*>env).name)
+        trap_out[0] = trap(text)
+        return
+    call = new_nested(process, results, trap_out)
     request(env, caller, args, nargs, results, nresults, trap_out, continuation)
     find_function(process, caller, call, b"lunatic_alloc", 13)
     continuation.callback = resume_with_data
@@ -74,7 +81,7 @@ cdef void finish(NestedCall* call) noexcept nogil:
     cdef uint64_t memory_size
     cdef uint8_t* memory
     if nested_failed(call):
-        call.trap_out[0] = trap(b"lunatic_alloc, called to give the guest an answer, trapped")
+        call.trap_out[0] = take_trap(call, b"lunatic_alloc, called to give the guest an answer, trapped: ")
         return
     pointer = <uint32_t>call.result[0].of.i32
     memory_size = wasmtime_memory_data_size(process.context, &process.memory) if process.has_memory else 0

@@ -10,20 +10,15 @@ cdef wbool resume_catch(void* env) noexcept nogil:
     if not wasmtime_call_future_poll(call.future):
         return False
     # A trap inside is an answer, 0, not the end of the process; so is proc_exit.
+    call.process.exiting = 0
     call.results_out[0].of.i32 = 0 if nested_failed(call) else call.result[0].of.i32
-    return True
-
-
-cdef wbool at_once(void* env) noexcept nogil:
     return True
 
 
 cdef void catch_trap(void* env, wasmtime_caller_t* caller, const wasmtime_val_t* args, size_t nargs, wasmtime_val_t* results, size_t nresults, wasm_trap_t** trap_out, wasmtime_async_continuation_t* continuation) noexcept nogil:
     cdef Process* process = caller_process(caller)
     cdef NestedCall* call
-    continuation.callback = at_once
-    continuation.env = NULL
-    continuation.finalizer = NULL
+    answer_at_once(continuation)
     if process.phase < PHASE_CALLING:
         trap_out[0] = trap(b"lunatic::trap::catch: not possible in the start section of a module")
         return

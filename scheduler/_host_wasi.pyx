@@ -166,16 +166,10 @@ cdef void poll_oneoff(void* env, wasmtime_caller_t* caller, const wasmtime_val_t
 
 # -- passing calls on ------------------------------------------------------------------
 
-cdef wbool at_once(void* env) noexcept nogil:
-    return True
-
-
 cdef void answer(wasmtime_val_t* results, wasmtime_async_continuation_t* continuation, int errno) noexcept nogil:
     results[0].kind = LUNA_WASM_I32
     results[0].of.i32 = errno
-    continuation.callback = at_once
-    continuation.env = NULL
-    continuation.finalizer = NULL
+    answer_at_once(continuation)
 
 
 cdef Relay* relay_of(Process* process) noexcept nogil:
@@ -243,7 +237,7 @@ cdef wbool resume_passed(void* env) noexcept nogil:
         if not wasmtime_call_future_poll(call.future):
             return False
     if nested_failed(call):
-        call.trap_out[0] = take_trap(call)
+        call.trap_out[0] = take_trap(call, b"")
     else:
         call.results_out[0].of.i32 = call.result[0].of.i32
     return True

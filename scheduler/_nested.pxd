@@ -7,4 +7,4 @@ cdef int nested_failed(NestedCall* call) noexcept nogil
 cdef void free_nested(void* call) noexcept nogil
 cdef void begin_instance(NestedCall* call, const wasmtime_module_t* module, wasmtime_instance_t* instance) noexcept nogil
 cdef void end_nested(NestedCall* call) noexcept nogil
-cdef wasm_trap_t* take_trap(NestedCall* call) noexcept nogil
+cdef wasm_trap_t* take_trap(NestedCall* call, const char* label) noexcept nogil

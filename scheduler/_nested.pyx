@@ -6,7 +6,10 @@ from `new_nested` to `free_nested`, which is the outer continuation's finalizer.
 """
 
 from libc.stdlib cimport calloc, free
+from libc.string cimport memcmp, strlen
+from libcpp.string cimport string
 
+from luna.scheduler._failure cimport Told, is_out_of_fuel, split_message
 from luna.scheduler._platform cimport *
 from luna.scheduler._signals cimport free_signal
 from luna.scheduler._types cimport *
@@ -55,21 +58,34 @@ cdef void end_nested(NestedCall* call) noexcept nogil:
         luna_add64(&call.process.runtime.counters[COUNT_FUTURES], -1)
 
 
-cdef wasm_trap_t* take_trap(NestedCall* call) noexcept nogil:
-    """How a call failed, as a trap for the guest."""
+cdef wasm_trap_t* take_trap(NestedCall* call, const char* label) noexcept nogil:
+    """How a call failed, as a trap for the guest that made the outer one: its cause, behind `label`.
+
+    The frames are left out: the new trap gets its own. An exit, and the end of the
+    compute limit, are the process's wherever they happen, and stay what they are.
+    """
     cdef wasm_trap_t* trap = call.trap
     cdef wasm_byte_vec_t message
-    call.trap = NULL
-    if trap == NULL:
+    cdef Told told
+    cdef string text = string(label)
+    if trap != NULL and (call.process.exiting or is_out_of_fuel(trap)):
+        call.trap = NULL
+        return trap
+    if trap != NULL:
+        wasm_trap_message(trap, &message)
+        split_message(message.data, strlen(message.data), &told)  # ends with a zero byte
+    else:
         wasmtime_error_message(call.error, &message)
-        trap = wasmtime_trap_new(message.data, message.size)
-        wasm_byte_vec_delete(&message)
-    return trap
+        split_message(message.data, message.size, &told)
+    if told.cause_size >= text.size() and memcmp(told.cause, text.data(), text.size()) == 0:
+        text.clear()  # such a call within such a call
+    text.append(told.cause, min(told.cause_size, <size_t>TEXT_MAX))
+    wasm_byte_vec_delete(&message)
+    return wasmtime_trap_new(text.data(), text.size())
 
 
 cdef int nested_failed(NestedCall* call) noexcept nogil:
     """Whether the ended call ended in a trap; so did one that left by proc_exit."""
-    call.process.exiting = 0
     return call.trap != NULL or call.error != NULL
 
 
