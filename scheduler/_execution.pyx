@@ -151,28 +151,26 @@ cdef int find_entry(Process* process) noexcept nogil:
     return 1
 
 
-cdef size_t make_room_for_results(Process* process) noexcept nogil:
-    """For the values that an entry of early Lunatic may return; nobody reads them. How many."""
+cdef void make_room_for_results(Process* process) noexcept nogil:
+    """For the values that an entry of early Lunatic may return; nobody reads them."""
     cdef wasm_functype_t* kind = wasmtime_func_type(process.context, &process.function)
-    cdef size_t count = wasm_functype_results(kind).size
+    process.result_count = wasm_functype_results(kind).size
     wasm_functype_delete(kind)
-    process.results = <wasmtime_val_t*>calloc(count + 1, sizeof(wasmtime_val_t))
-    return count
+    process.results = <wasmtime_val_t*>calloc(process.result_count + 1, sizeof(wasmtime_val_t))
 
 
 cdef void call_entry(Process* process) noexcept nogil:
     cdef char text[512]
-    cdef size_t result_count = 0
     if not find_entry(process):
         snprintf(text, sizeof(text), b"the module exports no function %.400s", process.entry)
         end(process, EXIT_FAILURE, 1, text)
         return
     if process.checks_entry:
-        result_count = make_room_for_results(process)
+        make_room_for_results(process)
     wasmtime_context_set_epoch_deadline(process.context, 1)
     process.future = wasmtime_func_call_async(
         process.context, &process.function, process.params, process.param_count,
-        process.results, result_count, &process.trap, &process.error,
+        process.results, process.result_count, &process.trap, &process.error,
     )
     luna_add64(&process.runtime.counters[COUNT_FUTURES], 1)
     process.phase = PHASE_CALLING

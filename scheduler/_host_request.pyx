@@ -65,8 +65,8 @@ cdef wbool resume_with_data(void* env) noexcept nogil:
             return True
         call.args[0].kind = LUNA_WASM_I32
         call.args[0].of.i32 = <int32_t>answer.size
-        begin_nested(call, 1, 1)
-    if not wasmtime_call_future_poll(call.future):
+        begin_export(call, 1)
+    if not poll_nested(call):
         return False
     finish(call)
     return True

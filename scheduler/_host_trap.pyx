@@ -7,7 +7,7 @@ from luna.scheduler._types cimport *
 
 cdef wbool resume_catch(void* env) noexcept nogil:
     cdef NestedCall* call = <NestedCall*>env
-    if not wasmtime_call_future_poll(call.future):
+    if not poll_nested(call):
         return False
     # A trap inside is an answer, 0, not the end of the process; so is proc_exit.
     call.process.exiting = 0
@@ -33,7 +33,7 @@ cdef void catch_trap(void* env, wasmtime_caller_t* caller, const wasmtime_val_t*
         return
     call.args[0] = args[0]
     call.args[1] = args[1]
-    begin_nested(call, 2, 1)
+    begin_export(call, 2)
     continuation.callback = resume_catch
 
 

@@ -229,12 +229,12 @@ cdef void call_relay(NestedCall* call) noexcept nogil:
 
 cdef wbool resume_passed(void* env) noexcept nogil:
     cdef NestedCall* call = <NestedCall*>env
-    if call.future != NULL and not wasmtime_call_future_poll(call.future):
+    if not poll_nested(call):
         return False
     if not call.has_function and call.trap == NULL and call.error == NULL:
         end_nested(call)
         call_relay(call)
-        if not wasmtime_call_future_poll(call.future):
+        if not poll_nested(call):
             return False
     if nested_failed(call):
         call.trap_out[0] = take_trap(call, b"")

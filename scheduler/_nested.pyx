@@ -15,6 +15,9 @@ from luna.scheduler._signals cimport free_signal
 from luna.scheduler._types cimport *
 
 
+cdef wasm_valtype_t* I32 = wasm_valtype_new(LUNA_WASM_I32)
+
+
 cdef NestedCall* new_nested(Process* process, wasmtime_val_t* results_out, wasm_trap_t** trap_out) noexcept nogil:
     cdef NestedCall* call = <NestedCall*>calloc(1, sizeof(NestedCall))
     process.nested_depth += 1
@@ -32,6 +35,35 @@ cdef int find_function(Process* process, wasmtime_caller_t* caller, NestedCall* 
     call.function = export.of.func
     call.has_function = 1
     return 1
+
+
+cdef int are_i32(const wasm_valtype_vec_t* types, size_t count) noexcept nogil:
+    cdef size_t index
+    if types.size != count:
+        return 0
+    for index in range(count):
+        if not wasmtime_wasm_valtype_equal(types.data[index], I32):
+            return 0
+    return 1
+
+
+cdef void begin_export(NestedCall* call, size_t arguments) noexcept nogil:
+    """Call what the guest exports, which must take that many i32 and return one; else the call has failed.
+
+    A reference that it returned would be kept until its process ends.
+    """
+    cdef wasm_functype_t* kind = wasmtime_func_type(call.process.context, &call.function)
+    cdef int fits = are_i32(wasm_functype_params(kind), arguments) and are_i32(wasm_functype_results(kind), 1)
+    wasm_functype_delete(kind)
+    if fits:
+        begin_nested(call, arguments, 1)
+    else:
+        call.error = wasmtime_error_new(b"the exported function has another type than it must have")
+
+
+cdef int poll_nested(NestedCall* call) noexcept nogil:
+    """Let the call go on; 1 when it has ended, or never begun."""
+    return call.future == NULL or wasmtime_call_future_poll(call.future)
 
 
 cdef void begin_nested(NestedCall* call, size_t arguments, size_t results) noexcept nogil:

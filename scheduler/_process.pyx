@@ -452,8 +452,11 @@ cdef void free_process(Process* process) noexcept nogil:
     cdef Runtime* runtime = process.runtime
     cdef Signal* signal
     cdef Signal* following
+    cdef size_t index
     stop_timer(process)
     abandon_request(process)
+    for index in range(process.result_count):
+        wasmtime_val_unroot(&process.results[index])  # there may be references among them
     if process.store != NULL:
         wasmtime_store_delete(process.store)
         luna_add64(&runtime.counters[COUNT_STORES], -1)

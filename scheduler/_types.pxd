@@ -349,6 +349,7 @@ cdef struct Process:
     int has_memory
     wasmtime_func_t function
     wasmtime_val_t* results    # of its entry
+    size_t result_count
     wasmtime_call_future_t* future
     wasm_trap_t* trap
     wasmtime_error_t* error

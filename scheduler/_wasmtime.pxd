@@ -138,6 +138,9 @@ cdef extern from * nogil:
     wasmtime_call_future_t *wasmtime_instance_pre_instantiate_async(
         const wasmtime_instance_pre_t *, wasmtime_context_t *, wasmtime_instance_t *,
         wasm_trap_t **, wasmtime_error_t **);
+    bool wasmtime_wasm_valtype_equal(const wasm_valtype_t *, const wasm_valtype_t *);
+    const wasm_valtype_vec_t *wasm_functype_params(const wasm_functype_t *);
+    void wasmtime_val_unroot(wasmtime_val_t *);
     wasmtime_call_future_t *wasmtime_func_call_async(
         wasmtime_context_t *, const wasmtime_func_t *, const wasmtime_val_t *, size_t,
         wasmtime_val_t *, size_t, wasm_trap_t **, wasmtime_error_t **);
@@ -321,6 +324,9 @@ cdef extern from * nogil:
     wasmtime_call_future_t* wasmtime_instance_pre_instantiate_async(
         const wasmtime_instance_pre_t*, wasmtime_context_t*, wasmtime_instance_t*,
         wasm_trap_t**, wasmtime_error_t**)
+    wbool wasmtime_wasm_valtype_equal(const wasm_valtype_t*, const wasm_valtype_t*)
+    const wasm_valtype_vec_t* wasm_functype_params(const wasm_functype_t*)
+    void wasmtime_val_unroot(wasmtime_val_t*)
     wasmtime_call_future_t* wasmtime_func_call_async(
         wasmtime_context_t*, const wasmtime_func_t*, const wasmtime_val_t*, size_t,
         wasmtime_val_t*, size_t, wasm_trap_t**, wasmtime_error_t**)

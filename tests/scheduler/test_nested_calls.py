@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -164,3 +165,29 @@ async def test_the_reason_of_a_trap_in_a_passed_on_call_is_its_cause(lab: Lab, t
     assert "Pointer out of bounds: Region { start: 70000, len: 1 }" in cause
     assert "backtrace" not in cause
     assert len(frames) == 1  # the guest's own, not those of what passes the call on
+
+
+def resident_bytes() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+async def test_references_that_an_export_returns_are_let_go(lab: Lab) -> None:
+    module = await lab.load(f"""
+        (func (export "_lunatic_catch_trap") (param i32 i32) (result anyref) (ref.i31 7:i32))
+        {START} (local $n i32)
+          (loop $again
+            (drop (trap.catch 0:i32 0:i32))
+            (local.set $n (i32.add (local.get $n) 1:i32))
+            (br_if $again (i32.lt_u (local.get $n) 1000000:i32))))""")
+    before = resident_bytes()
+    await lab.passes(module)
+    assert resident_bytes() - before < 20_000_000  # not 50 bytes for each
+
+
+@pytest.mark.parametrize(
+    "kind", ["(param i64) (result i32) 1:i32", "(param i32)", "(param i32) (result i64) 1:i64"]
+)
+async def test_an_allocator_of_another_type_traps(lab: Lab, kind: str) -> None:
+    serve_data(lab)
+    reason = await lab.traps(f'(func (export "lunatic_alloc") {kind}) {START} (drop {DATA}))')
+    assert "trapped: the exported function has another type" in reason
