@@ -90,10 +90,10 @@ cdef enum:
     TEXT_MAX = 4096
     # bytes of a wasm backtrace, besides: its 20 frames may have Rust names of some hundred bytes each
     BACKTRACE_BYTES_MAX = 8192
-    # failures told in full in FAILURES_NS, others are counted: enough to see what
-    # goes wrong, and a log that grows by no more than 120 KiB a second
+    # failed processes told in full in each FAILURES_NS, others are counted: enough
+    # to see what goes wrong, and a log that grows by no more than 120 KiB a second
     FAILURES_LOGGED = 10
-    # nanoseconds
+    # nanoseconds in which FAILURES_LOGGED failures are told in full
     FAILURES_NS = 1_000_000_000
     # bytes of what a line of the trace says: with its head, and twice as long as
     # JSON, it is less than the 4096 bytes that a pipe takes undivided
