@@ -15,6 +15,7 @@ from libc.string cimport memset
 from luna.scheduler._guest cimport *
 from luna.scheduler._host_request cimport request
 from luna.scheduler._nested cimport *
+from luna.scheduler._output cimport write_output
 from luna.scheduler._platform cimport *
 from luna.scheduler._process cimport end_wait
 from luna.scheduler._types cimport *
@@ -255,16 +256,68 @@ cdef void touch_file(void* env, wasmtime_caller_t* caller, const wasmtime_val_t*
 cdef void fd_read(void* env, wasmtime_caller_t* caller, const wasmtime_val_t* args, size_t nargs, wasmtime_val_t* results, size_t nresults, wasm_trap_t** trap_out, wasmtime_async_continuation_t* continuation) noexcept nogil:
     """Standard input is read by Python, which can wait; anything else by wasmtime."""
     cdef Process* process = caller_process(caller)
-    if args[0].of.i32 == STDIN and not process.stdin_replaced and process.output.mode == OUTPUT_INHERIT:
+    if args[0].of.i32 == STDIN and not process.replaced_streams & 1 and process.output.mode == OUTPUT_INHERIT:
         request(env, caller, args, nargs, results, nresults, trap_out, continuation)
         return
     pass_on(env, caller, args, nargs, results, nresults, trap_out, continuation)
 
 
+cdef int64_t gather(Process* process, wasmtime_caller_t* caller, uint32_t vectors_at, uint32_t count, char* buffer) noexcept nogil:
+    """Copy what the guest's vectors hold, up to OUTPUT_RECORD_BYTES; -1 when one is out of bounds."""
+    cdef uint8_t* vectors = span(process, caller, vectors_at, <uint64_t>count * 8)
+    cdef uint8_t* data
+    cdef uint32_t index
+    cdef uint32_t extent[2]
+    cdef uint32_t size = 0
+    if vectors == NULL:
+        return -1
+    for index in range(count):
+        memcpy(extent, vectors + <size_t>index * 8, 8)
+        data = span(process, caller, extent[0], extent[1])
+        if data == NULL:
+            return -1
+        if extent[1] > OUTPUT_RECORD_BYTES - size:
+            extent[1] = OUTPUT_RECORD_BYTES - size
+        memcpy(buffer + size, data, extent[1])
+        size += extent[1]
+        if size == OUTPUT_RECORD_BYTES:
+            break
+    return size
+
+
+cdef void fd_write(void* env, wasmtime_caller_t* caller, const wasmtime_val_t* args, size_t nargs, wasmtime_val_t* results, size_t nresults, wasm_trap_t** trap_out, wasmtime_async_continuation_t* continuation) noexcept nogil:
+    """What is printed goes where it belongs at once; wasmtime would have another thread write it."""
+    cdef Process* process = caller_process(caller)
+    cdef int stream = args[0].of.i32
+    cdef uint32_t count = <uint32_t>args[2].of.i32
+    cdef uint8_t* out
+    cdef char* buffer
+    cdef int64_t size
+    cdef uint32_t written
+    if not STDIN < stream < FIRST_FILE or process.replaced_streams >> stream & 1:
+        pass_on(env, caller, args, nargs, results, nresults, trap_out, continuation)
+        return
+    answer(results, continuation, 0)
+    if count > VECTORS_MAX:
+        count = VECTORS_MAX
+    buffer = <char*>malloc(OUTPUT_RECORD_BYTES)
+    size = gather(process, caller, <uint32_t>args[1].of.i32, count, buffer)
+    out = span(process, caller, <uint32_t>args[3].of.i32, 4)
+    if size < 0 or out == NULL:
+        results[0].of.i32 = ERRNO_FAULT
+    else:
+        written = <uint32_t>write_output(process.output, stream, <const unsigned char*>buffer, <size_t>size)
+        memcpy(out, &written, 4)
+    free(buffer)
+
+
 cdef void replace_descriptor(void* env, wasmtime_caller_t* caller, const wasmtime_val_t* args, size_t nargs, wasmtime_val_t* results, size_t nresults, wasm_trap_t** trap_out, wasmtime_async_continuation_t* continuation) noexcept nogil:
-    """fd_close and fd_renumber: standard input may be gone afterwards."""
-    if args[0].of.i32 == STDIN or nargs == 2 and args[1].of.i32 == STDIN:
-        caller_process(caller).stdin_replaced = 1
+    """fd_close and fd_renumber: a standard stream may be gone afterwards, or be another file."""
+    cdef Process* process = caller_process(caller)
+    cdef size_t index
+    for index in range(nargs):
+        if 0 <= args[index].of.i32 < FIRST_FILE:
+            process.replaced_streams |= 1 << args[index].of.i32
     pass_on(env, caller, args, nargs, results, nresults, trap_out, continuation)
 
 
@@ -285,6 +338,7 @@ def functions():
         (wasi, "poll_oneoff"): (<size_t>poll_oneoff, True),
         (wasi, "sched_yield"): (<size_t>sched_yield, True),
         (wasi, "fd_read"): (<size_t>fd_read, True),
+        (wasi, "fd_write"): (<size_t>fd_write, True),
         (wasi, "fd_close"): (<size_t>replace_descriptor, True),
         (wasi, "fd_renumber"): (<size_t>replace_descriptor, True),
     }

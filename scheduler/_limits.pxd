@@ -110,6 +110,8 @@ cdef enum:
     # milliseconds of a wait or a timer; longer ones count as that. It is 278
     # years: nanoseconds from now on are still an int64_t
     MILLISECONDS_MAX = 8_796_093_022_207
+    # buffers of one write to a standard stream; the guest writes the rest again
+    VECTORS_MAX = 1024
     # poll_oneoff subscriptions of one call
     POLL_SUBSCRIPTIONS_MAX = 1024
 

@@ -94,7 +94,13 @@ ROWS: Final[tuple[HostCall, ...]] = (
             "program reads it at a time, at most 64 KiB."
         ),
     ),
-    _wasi("fd_write", "fd:i32 vectors:in vectors_len:len written:out32 -> i32", "Writes."),
+    _wasi(
+        "fd_write",
+        "fd:i32 vectors:in vectors_len:len written:out32 -> i32",
+        "Writes.",
+        suspends=True,
+        where=Where.NATIVE,
+    ),
     _wasi(
         "fd_readdir",
         "fd:i32 buffer:out buffer_len:len cookie:i64 used:out32 -> i32",

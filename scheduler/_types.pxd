@@ -401,7 +401,7 @@ cdef struct Process:
     int64_t host_bytes         # kept for the guest in configs, timers and errors
     int64_t wasi_start_ns      # when its WASI clock began to count
     int has_files              # its directories are open
-    int stdin_replaced         # descriptor 0 is a file of its own, or closed
+    int replaced_streams       # bits 0 to 2: that descriptor is closed, or another file
     int has_relay
     wasmtime_instance_t relay
 

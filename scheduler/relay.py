@@ -32,7 +32,7 @@ RELAYED_ROWS: Final = frozenset(row.index for row in _RELAYED)
 def relay_source() -> str:
     """The text of the module: it exports each function under its own name."""
     imports, functions = [], []
-    for row in (*_RELAYED, *(row for row in HOST_CALLS if row.name == _WRITE)):
+    for row in _RELAYED:
         params = " ".join(parameter.kind.wasm for parameter in row.parameters)
         values = " ".join(f"(local.get {index})" for index in range(len(row.parameters)))
         imports.append(

@@ -149,6 +149,7 @@ def test_wasi_is_wasmtimes_but_for_calls_that_wait_or_need_directories_clocks_an
         "fd_read",
         "fd_readdir",
         "fd_renumber",
+        "fd_write",
     }
     assert {row.name for row in WASI_ROWS if row.name.startswith("path_")} <= relayed
     assert {row.name for row in WASI_ROWS if row.suspends} == relayed | {"poll_oneoff", "sched_yield"}

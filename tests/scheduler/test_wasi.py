@@ -253,3 +253,59 @@ async def test_a_program_of_c_runs(lab: Lab, built: object) -> None:
     assert b"child" in await lab.output(pid)
     assert (await lab.wait_exit(pid)).code == 0
     assert (await lab.run(built("exit3"))).code == 3
+
+
+async def test_one_write_of_several_buffers_is_one_piece(lab: Lab) -> None:
+    pid = await lab.spawn(f"""{START}
+        (i32.store 0:i32 4096:i32) (i32.store 4:i32 2:i32)
+        (i32.store 8:i32 0:i32) (i32.store 12:i32 0:i32)
+        (i32.store 16:i32 4098:i32) (i32.store 20:i32 3:i32)
+        (is32 (wasi.fd_write 2:i32 0:i32 3:i32 32:i32) 0:i32) (is32 (i32.load 32:i32) 5:i32)
+        (is32 (wasi.fd_write 2:i32 0:i32 0:i32 32:i32) 0:i32) (is32 (i32.load 32:i32) 0:i32))
+        (data (i32.const 4096) "ab\\63de")""")
+    reader = lab.runtime.logs(pid)
+    await lab.wait_exit(pid)
+    chunk = reader.receive_nowait()
+    assert (chunk.stream, chunk.data) == (2, b"abcde")
+    with pytest.raises(trio.EndOfChannel):
+        reader.receive_nowait()
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        "(wasi.fd_write 1:i32 65533:i32 1:i32 32:i32)",
+        "(wasi.fd_write 1:i32 0:i32 1:i32 65533:i32)",
+        "(wasi.fd_write 1:i32 0:i32 2:i32 32:i32)",
+    ],
+    ids=["vectors", "written", "buffer"],
+)
+async def test_a_write_from_outside_memory_prints_nothing(lab: Lab, call: str) -> None:
+    pid = await lab.spawn(f"""{START}
+        (i32.store 0:i32 100:i32) (i32.store 4:i32 1:i32)
+        (i32.store 8:i32 65535:i32) (i32.store 12:i32 2:i32)
+        (is32 {call} 21:i32))""")
+    assert await lab.output(pid) == b""
+
+
+async def test_a_closed_standard_stream_takes_nothing(lab: Lab) -> None:
+    await lab.passes(f"""{START}
+        (i32.store 0:i32 100:i32) (i32.store 4:i32 1:i32)
+        (is32 (wasi.fd_close 1:i32) 0:i32)
+        (is32 (wasi.fd_write 1:i32 0:i32 1:i32 32:i32) 8:i32)
+        (is32 (wasi.fd_write 2:i32 0:i32 1:i32 32:i32) 0:i32)
+        (is32 (wasi.fd_write 9:i32 0:i32 1:i32 32:i32) 8:i32))""")
+
+
+async def test_a_file_in_the_place_of_a_standard_stream_gets_what_is_printed(
+    lab: Lab, tmp_path: Path
+) -> None:
+    await lab.passes(
+        f"""{START}
+        (is32 (wasi.path_open 3:i32 0:i32 @"out" 1:i32 64:i64 0:i64 0:i32 40:i32) 0:i32)
+        (is32 (wasi.fd_renumber (i32.load 40:i32) 1:i32) 0:i32)
+        (i32.store8 100:i32 0x41:i32) (i32.store 0:i32 100:i32) (i32.store 4:i32 1:i32)
+        (is32 (wasi.fd_write 1:i32 0:i32 1:i32 32:i32) 0:i32))""",
+        config=ProcessConfig.program(preopens=[(".", str(tmp_path))]),
+    )
+    assert (tmp_path / "out").read_bytes() == b"A"
