@@ -201,6 +201,14 @@ cdef class NativeRequest:
         return self.request.environment
 
     @property
+    def wasi_start_ns(self) -> int:
+        """When the process's monotonic clock of WASI was zero, on the system's."""
+        cdef Process* process = self.lock()
+        start = process.wasi_start_ns
+        self.unlock()
+        return start
+
+    @property
     def starting(self) -> bool:
         """Whether the process still runs the start section of its module."""
         cdef Process* process = self.lock()

@@ -30,6 +30,7 @@ cdef enum:
     CLOCK_REALTIME_ID = 0
     CLOCK_MONOTONIC_ID = 1
     ABSOLUTE_TIME = 1
+    SUBSCRIBE_READ = 1
     STDIN = 0
     FIRST_FILE = 3             # descriptors below are the standard streams
     NAMESPACE_BYTES = 24       # of "wasi_snapshot_preview1::"
@@ -110,8 +111,19 @@ cdef int64_t time_to_wait(Process* process, const uint8_t* subscription) noexcep
     return <int64_t>timeout - now_ns if <int64_t>timeout > now_ns else 0
 
 
+cdef int reads_stdin(Process* process) noexcept nogil:
+    """Whether its descriptor 0 is the standard input, that Python reads."""
+    return process.output.mode == OUTPUT_INHERIT and not process.replaced_streams & 1
+
+
+cdef int waits_for_stdin(Process* process, const uint8_t* subscription) noexcept nogil:
+    cdef uint32_t fd
+    memcpy(&fd, subscription + 16, 4)
+    return subscription[8] == SUBSCRIBE_READ and fd == STDIN and reads_stdin(process)
+
+
 cdef void poll_oneoff(void* env, wasmtime_caller_t* caller, const wasmtime_val_t* args, size_t nargs, wasmtime_val_t* results, size_t nresults, wasm_trap_t** trap_out, wasmtime_async_continuation_t* continuation) noexcept nogil:
-    """Clocks suspend the process; files are always ready."""
+    """Clocks suspend the process; files are always ready. Waiting for the standard input is Python's."""
     cdef Process* process = caller_process(caller)
     cdef uint32_t count = <uint32_t>args[2].of.i32
     cdef uint8_t* source
@@ -124,6 +136,7 @@ cdef void poll_oneoff(void* env, wasmtime_caller_t* caller, const wasmtime_val_t
     cdef int64_t wait_ns = -1
     cdef int64_t clock_ns
     cdef int has_file = 0
+    cdef int has_stdin = 0
     prepare(process, results, nresults, trap_out, continuation)
     process.wait = WAIT_SLEEP
     if count == 0 or count > POLL_SUBSCRIPTIONS_MAX:
@@ -140,12 +153,20 @@ cdef void poll_oneoff(void* env, wasmtime_caller_t* caller, const wasmtime_val_t
     memcpy(subscriptions, source, <size_t>count * SUBSCRIPTION_BYTES)
     for index in range(count):
         subscription = subscriptions + index * SUBSCRIPTION_BYTES
+        if waits_for_stdin(process, subscription):
+            has_stdin = 1
+            continue
         if subscription[8] != 0:
             has_file = 1
             continue
         clock_ns = time_to_wait(process, subscription)
         if wait_ns < 0 or clock_ns < wait_ns:
             wait_ns = clock_ns
+    if has_stdin and not has_file:
+        free(subscriptions)
+        process.wait = WAIT_NONE
+        request(env, caller, args, nargs, results, nresults, trap_out, continuation)
+        return
     # Events are written before the wait: the memory is the guest's, and it sleeps meanwhile.
     for index in range(count):
         subscription = subscriptions + index * SUBSCRIPTION_BYTES
@@ -256,7 +277,7 @@ cdef void touch_file(void* env, wasmtime_caller_t* caller, const wasmtime_val_t*
 cdef void fd_read(void* env, wasmtime_caller_t* caller, const wasmtime_val_t* args, size_t nargs, wasmtime_val_t* results, size_t nresults, wasm_trap_t** trap_out, wasmtime_async_continuation_t* continuation) noexcept nogil:
     """Standard input is read by Python, which can wait; anything else by wasmtime."""
     cdef Process* process = caller_process(caller)
-    if args[0].of.i32 == STDIN and not process.replaced_streams & 1 and process.output.mode == OUTPUT_INHERIT:
+    if args[0].of.i32 == STDIN and reads_stdin(process):
         request(env, caller, args, nargs, results, nresults, trap_out, continuation)
         return
     pass_on(env, caller, args, nargs, results, nresults, trap_out, continuation)

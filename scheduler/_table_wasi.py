@@ -185,7 +185,7 @@ ROWS: Final[tuple[HostCall, ...]] = (
         suspends=True,
         where=Where.NATIVE,
         departs=(
-            "Parks the process, where Lunatic blocks a thread. Descriptors are always ready. At most 1024 "
+            "Parks the process, where Lunatic blocks a thread. Files are always ready. At most 1024 "
             "subscriptions."
         ),
     ),

@@ -159,3 +159,50 @@ async def test_a_program_whose_output_is_kept_has_no_input(lab: Lab) -> None:
     await lab.passes("""(func (export "_start")
         (i32.store 8:i32 16:i32) (i32.store 12:i32 8:i32)
         (is32 (wasi.fd_read 0:i32 8:i32 1:i32 32:i32) 0:i32) (is32 (i32.load 32:i32) 0:i32))""")
+
+
+# Waits for input, at most so many nanoseconds, and prints which came: t or i.
+POLL = """
+    (func $poll (param $ns i64)
+      (i64.store 500:i32 7:i64) (i32.store8 508:i32 1:i32) (i32.store 516:i32 0:i32)
+      (i64.store 548:i32 8:i64) (i32.store8 556:i32 0:i32) (i32.store 564:i32 1:i32)
+      (i64.store 572:i32 (local.get $ns)) (i32.store16 588:i32 0:i32)
+      (is32 (wasi.poll_oneoff 500:i32 600:i32 2:i32 664:i32) 0:i32)
+      (is32 (i32.load 664:i32) 1:i32)
+      (is32 (i32.load16_u 608:i32) 0:i32)
+      (if (i64.eq (i64.load 600:i32) 7:i64)
+        (then (is32 (i32.load8_u 610:i32) 1:i32) (call $print @"i"))
+        (else (is64 (i64.load 600:i32) 8:i64) (is32 (i32.load8_u 610:i32) 0:i32) (call $print @"t"))))"""
+
+
+def test_polling_waits_for_input_or_the_clock(tmp_path: Path) -> None:
+    body = f"""{PRINT} {ECHO} {POLL}
+        (func (export "_start")
+          (call $poll 1000000:i64) (call $poll 0:i64)
+          (call $poll 3600000000000:i64) (call $poll 3600000000000:i64)
+          (call $echo)
+          (call $poll 3600000000000:i64))"""
+    with program(tmp_path, body) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stdout.read(2) == b"tt"
+        process.stdin.write(b"now")
+        process.stdin.flush()
+        assert process.stdout.read(5) == b"iinow"
+        out, _ = process.communicate(timeout=PATIENCE_S)  # the end of the input is something to read, too
+        assert (out, process.returncode) == (b"i", 0)
+
+
+def test_others_run_while_a_process_polls_the_input(tmp_path: Path) -> None:
+    body = f"""{PRINT} {ECHO} {POLL}
+        (func (export "poller") (call $poll 3600000000000:i64))
+        (func (export "_start") (local $n i32)
+          (loop $again
+            (drop (call $spawn @"poller"))
+            (br_if $again (i32.lt_u (local.tee $n (i32.add (local.get $n) 1:i32)) 8:i32)))
+          (process.sleep_ms 20:i64)
+          (call $print @"alive"))"""
+    with program(tmp_path, body) as process:
+        assert process.stdout is not None
+        assert process.stdout.read(5) == b"alive"
+        assert process.wait(PATIENCE_S) == 0
