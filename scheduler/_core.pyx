@@ -442,12 +442,6 @@ cdef class Core:
         """Have guests that use a name ask Python for it, or no more."""
         hold_name(self.runtime, environment, name, len(name), held)
 
-    def names_of(self, int64_t pid) -> list:
-        """The names of a process, the oldest first; also of one that has just ended."""
-        cdef vector[string] names
-        names_of(self.runtime, pid, &names)
-        return decoded(&names)
-
     @property
     def pressure(self) -> bool:
         """Whether the node is short of memory; see set_pressure."""
@@ -493,7 +487,7 @@ cdef class Core:
             elif event.kind == EVENT_FAILED:
                 names = decoded(<vector[string]*>event.pointer)
                 free_texts(<vector[string]*>event.pointer)
-                events.append((EVENT_FAILED, event.a, event.b, names, text))
+                events.append((EVENT_FAILED, event.a, event.b, event.c, names, text))
             else:
                 events.append((event.kind, event.a, event.b, text))
             free_event(event)

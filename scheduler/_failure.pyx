@@ -153,7 +153,8 @@ cdef void log_failure(Process* process) noexcept nogil:
     """Have the log tell of a process that failed. Before anyone linked to it can act: its names may go on."""
     cdef int64_t links = <int64_t>process.links.size() if process.links != NULL else 0
     cdef vector[string]* names
+    cdef int64_t count
     if process.logged != LOG_NEVER and is_logged(process):
         names = new vector[string]()
-        names_of(process.runtime, process.pid, names)
-        emit(process.runtime, EVENT_FAILED, process.pid, links, 0, names, process.exit_text)
+        count = names_of(process.runtime, process.pid, names)
+        emit(process.runtime, EVENT_FAILED, process.pid, links, count, names, process.exit_text)

@@ -59,7 +59,7 @@ cdef void put(void* env, wasmtime_caller_t* caller, const wasmtime_val_t* args, 
     if state == NAME_HELD:
         request(env, caller, args, nargs, results, nresults, trap_out, continuation)
     elif state == NAMES_FULL:
-        fail_with(process, env, b"at most 1000000 names")
+        fail_with(process, env, b"an environment has at most 1000000 names of 128 MiB together")
     else:
         end_wait(process, 0)
 

@@ -57,8 +57,8 @@ cdef enum:
     # bytes of one name; guest libraries make them of type names. MAX_NAME_BYTES
     # of luna.scheduler.registry
     NAME_BYTES_MAX = 4096
-    # nanoseconds between two looks through all names for those of the dead
-    SWEEP_INTERVAL_NS = 1_000_000_000
+    # bytes of all names in one environment together, for the same reason
+    ALL_NAMES_BYTES_MAX = 128 * 1024 * 1024
     # entries of each resource table of a process: configs, modules, timers, errors
     RESOURCES_MAX = 1_000_000
     # ways one module is kept linked for, that is: sets of host calls its

@@ -19,4 +19,5 @@ cdef int find_name(Runtime* runtime, uint64_t environment, const char* name, siz
 cdef int put_name(Runtime* runtime, uint64_t environment, const char* name, size_t size, int is_holder, int64_t node, int64_t pid) noexcept nogil
 cdef int remove_name(Runtime* runtime, uint64_t environment, const char* name, size_t size, int is_holder) noexcept nogil
 cdef void hold_name(Runtime* runtime, uint64_t environment, const char* name, size_t size, int held) noexcept nogil
-cdef void names_of(Runtime* runtime, int64_t pid, vector[string]* names) noexcept nogil
+cdef int64_t names_of(Runtime* runtime, int64_t pid, vector[string]* found) noexcept nogil
+cdef void forget_names(Process* process) noexcept nogil

@@ -1,13 +1,14 @@
 """The names of processes, one set for each environment.
 
-A name whose process was of this node and has died is as good as free; it is
-forgotten when it is next looked at. A name that a process is being spawned for
+A process takes its names with it when it dies. One of another node keeps them:
+what becomes of it is not known here. A name that a process is being spawned for
 is held, by Python (`luna.scheduler.registry`): whoever else asks for it waits.
 
 One lock guards all; it is taken before that of a shard of the process table.
 """
 
 from libc.string cimport memcpy
+from libcpp.map cimport map as ordered_map
 from libcpp.string cimport string
 from libcpp.unordered_map cimport unordered_map
 from libcpp.unordered_set cimport unordered_set
@@ -15,26 +16,41 @@ from libcpp.unordered_set cimport unordered_set
 from cython.operator cimport dereference as deref, preincrement
 
 from luna.scheduler._platform cimport *
-from luna.scheduler._table cimport is_alive
+from luna.scheduler._table cimport is_alive, lock_process, unlock_process
 from luna.scheduler._types cimport *
 
 cdef enum:
     KEY_PREFIX = 8             # bytes of the environment, before the name
+    NAMES_TOLD = 3             # NAMES_SHOWN of luna.scheduler.failures
+    FORGOTTEN_AT_ONCE = 1024   # names of one process, before others have a turn
+
+ctypedef const string* Key             # one in `entries`, where it stays
+ctypedef ordered_map[int64_t, Key] Keys
+
+cdef struct Entry:
+    Registered process
+    int64_t place              # in the process's own list
+
+
+# What the names of an environment take.
+cdef struct Share:
+    int64_t names
+    int64_t bytes
 
 
 cdef cppclass Names:
     pthread_mutex_t lock
-    unordered_map[string, Registered] entries
+    unordered_map[string, Entry] entries
     unordered_set[string] held
-    unordered_map[uint64_t, int64_t] counts        # of entries, by environment
-    unordered_map[int64_t, vector[string]] by_pid  # keys of the entries of a process, the oldest first
-    int64_t swept_ns                               # when entries of the dead were last looked for
+    unordered_map[uint64_t, Share] shares
+    unordered_map[int64_t, Keys] by_pid            # of the entries of a process, by place: the oldest first
+    int64_t last_place
 
 
 cdef void init_names(Runtime* runtime) noexcept nogil:
     cdef Names* names = new Names()
     pthread_mutex_init(&names.lock, NULL)
-    names.swept_ns = 0
+    names.last_place = 0
     runtime.names = names
 
 
@@ -42,10 +58,10 @@ cdef void clear_names(Runtime* runtime) noexcept nogil:
     """The runtime has stopped."""
     cdef Names* names = <Names*>runtime.names
     pthread_mutex_lock(&names.lock)
+    names.by_pid.clear()
     names.entries.clear()
     names.held.clear()
-    names.counts.clear()
-    names.by_pid.clear()
+    names.shares.clear()
     pthread_mutex_unlock(&names.lock)
 
 
@@ -64,49 +80,71 @@ cdef uint64_t environment_of(const string& key) noexcept nogil:
 
 
 cdef void erase(Names* names, const string& key) noexcept nogil:
-    cdef unordered_map[string, Registered].iterator entry = names.entries.find(key)
-    cdef unordered_map[int64_t, vector[string]].iterator owned
-    cdef size_t index
+    """Forget an entry, if it is there."""
+    cdef unordered_map[string, Entry].iterator entry = names.entries.find(key)
+    cdef unordered_map[int64_t, Keys].iterator owned
+    cdef uint64_t environment
+    cdef Share* share
     if entry == names.entries.end():
         return
-    owned = names.by_pid.find(deref(entry).second.pid)
-    for index in range(deref(owned).second.size()):
-        if deref(owned).second[index] == key:
-            deref(owned).second.erase(deref(owned).second.begin() + <ptrdiff_t>index)
-            break
+    owned = names.by_pid.find(deref(entry).second.process.pid)
+    deref(owned).second.erase(deref(entry).second.place)
     if deref(owned).second.size() == 0:
         names.by_pid.erase(owned)
-    names.counts[environment_of(key)] -= 1
-    if names.counts[environment_of(key)] == 0:
-        names.counts.erase(environment_of(key))
+    environment = environment_of(key)
+    share = &names.shares[environment]
+    share.names -= 1
+    share.bytes -= <int64_t>key.size()
+    if share.names == 0:
+        names.shares.erase(environment)
     names.entries.erase(entry)
 
 
-cdef int is_dead(Runtime* runtime, const Registered& entry) noexcept nogil:
-    return entry.pid >> NODE_SHIFT == runtime.node_id and not is_alive(runtime, entry.pid, ANY_ENVIRONMENT)
+cdef int add(Names* names, const string& key, const Registered& process) noexcept nogil:
+    """Enter a name that is not there; 0 when its environment has too many."""
+    cdef uint64_t environment = environment_of(key)
+    cdef unordered_map[uint64_t, Share].iterator found = names.shares.find(environment)
+    cdef unordered_map[string, Entry].iterator place
+    cdef Share* share
+    cdef Entry entry
+    if found != names.shares.end() and (
+        deref(found).second.names >= NAMES_MAX
+        or deref(found).second.bytes + <int64_t>key.size() > ALL_NAMES_BYTES_MAX
+    ):
+        return 0
+    share = &names.shares[environment]
+    share.names += 1
+    share.bytes += <int64_t>key.size()
+    names.last_place += 1
+    entry.process = process
+    entry.place = names.last_place
+    names.entries[key] = entry
+    place = names.entries.find(key)
+    names.by_pid[process.pid][entry.place] = &deref(place).first
+    return 1
 
 
-cdef void sweep(Runtime* runtime, Names* names, uint64_t environment) noexcept nogil:
-    """Forget the dead of an environment that has as many names as it may; not more than once a second."""
-    cdef unordered_map[string, Registered].iterator entry
-    cdef vector[string] dead
-    cdef size_t index
-    if luna_now_ns() - names.swept_ns < SWEEP_INTERVAL_NS:
-        return
-    entry = names.entries.begin()
-    while entry != names.entries.end():
-        if environment_of(deref(entry).first) == environment and is_dead(runtime, deref(entry).second):
-            dead.push_back(deref(entry).first)
-        preincrement(entry)
-    for index in range(dead.size()):
-        erase(names, dead[index])
-    names.swept_ns = luna_now_ns()
+cdef int is_dead(Runtime* runtime, const Registered& process) noexcept nogil:
+    return process.pid >> NODE_SHIFT == runtime.node_id and not is_alive(runtime, process.pid, ANY_ENVIRONMENT)
+
+
+cdef int mark_named(Runtime* runtime, int64_t pid) noexcept nogil:
+    """Have a process forget its names when it dies; 0 when it is dead. One of another node is alive."""
+    cdef Process* process
+    if pid >> NODE_SHIFT != runtime.node_id:
+        return 1
+    process = lock_process(runtime, pid)
+    if process == NULL:
+        return 0
+    process.has_names = 1
+    unlock_process(runtime, pid)
+    return 1
 
 
 cdef int find_name(Runtime* runtime, uint64_t environment, const char* name, size_t size, int is_holder, Registered* found) noexcept nogil:
     """NAME_TAKEN with what it stands for, NAME_FREE or NAME_HELD."""
     cdef Names* names = <Names*>runtime.names
-    cdef unordered_map[string, Registered].iterator entry
+    cdef unordered_map[string, Entry].iterator entry
     cdef string key = key_of(environment, name, size)
     cdef int state = NAME_FREE
     pthread_mutex_lock(&names.lock)
@@ -114,12 +152,10 @@ cdef int find_name(Runtime* runtime, uint64_t environment, const char* name, siz
         state = NAME_HELD
     else:
         entry = names.entries.find(key)
-        if entry != names.entries.end():
-            if is_dead(runtime, deref(entry).second):
-                erase(names, key)
-            else:
-                found[0] = deref(entry).second
-                state = NAME_TAKEN
+        # The dead are on their way out: what of them is still here is as good as gone.
+        if entry != names.entries.end() and not is_dead(runtime, deref(entry).second.process):
+            found[0] = deref(entry).second.process
+            state = NAME_TAKEN
     pthread_mutex_unlock(&names.lock)
     return state
 
@@ -128,23 +164,18 @@ cdef int put_name(Runtime* runtime, uint64_t environment, const char* name, size
     """Have a name stand for a process, whatever it stood for: NAME_TAKEN, NAME_HELD or NAMES_FULL."""
     cdef Names* names = <Names*>runtime.names
     cdef string key = key_of(environment, name, size)
-    cdef Registered entry
+    cdef Registered process
     cdef int state = NAME_TAKEN
-    entry.node = node
-    entry.pid = pid
+    process.node = node
+    process.pid = pid
     pthread_mutex_lock(&names.lock)
     if not is_holder and names.held.count(key):
         state = NAME_HELD
     else:
         erase(names, key)
-        if names.counts.count(environment) and names.counts[environment] >= NAMES_MAX:
-            sweep(runtime, names, environment)
-        if names.counts.count(environment) and names.counts[environment] >= NAMES_MAX:
+        # Under the lock: a process that dies from now on finds the name when it forgets its own.
+        if mark_named(runtime, pid) and not add(names, key, process):
             state = NAMES_FULL
-        else:
-            names.entries[key] = entry
-            names.counts[environment] += 1
-            names.by_pid[pid].push_back(key)
     pthread_mutex_unlock(&names.lock)
     return state
 
@@ -175,14 +206,37 @@ cdef void hold_name(Runtime* runtime, uint64_t environment, const char* name, si
     pthread_mutex_unlock(&names.lock)
 
 
-cdef void names_of(Runtime* runtime, int64_t pid, vector[string]* found) noexcept nogil:
-    """The names of a process in whatever environment, the oldest first; also of one that has just ended."""
+cdef int64_t names_of(Runtime* runtime, int64_t pid, vector[string]* found) noexcept nogil:
+    """How many names a process has in whatever environment; `found` gets the first, the oldest first."""
     cdef Names* names = <Names*>runtime.names
-    cdef unordered_map[int64_t, vector[string]].iterator owned
-    cdef size_t index
+    cdef unordered_map[int64_t, Keys].iterator owned
+    cdef Keys.iterator each
+    cdef int64_t count = 0
     pthread_mutex_lock(&names.lock)
     owned = names.by_pid.find(pid)
     if owned != names.by_pid.end():
-        for index in range(deref(owned).second.size()):
-            found.push_back(deref(owned).second[index].substr(KEY_PREFIX))
+        count = <int64_t>deref(owned).second.size()
+        each = deref(owned).second.begin()
+        while each != deref(owned).second.end() and found.size() < NAMES_TOLD:
+            found.push_back(deref(each).second.substr(KEY_PREFIX))
+            preincrement(each)
     pthread_mutex_unlock(&names.lock)
+    return count
+
+
+cdef void forget_names(Process* process) noexcept nogil:
+    """Forget the names of a process that has left the table: nobody gives it more."""
+    cdef Names* names = <Names*>process.runtime.names
+    cdef unordered_map[int64_t, Keys].iterator owned
+    cdef int more = process.has_names
+    cdef int count
+    while more:
+        more = 0
+        pthread_mutex_lock(&names.lock)
+        for count in range(FORGOTTEN_AT_ONCE):
+            owned = names.by_pid.find(process.pid)
+            more = owned != names.by_pid.end()
+            if not more:
+                break
+            erase(names, deref(deref(deref(owned).second.begin()).second))
+        pthread_mutex_unlock(&names.lock)

@@ -16,6 +16,7 @@ from luna.scheduler._code cimport release_code, release_module, retain_module
 from luna.scheduler._delivery cimport deliver, tell
 from luna.scheduler._early cimport free_early
 from luna.scheduler._events cimport abandon_request, emit
+from luna.scheduler._names cimport forget_names
 from luna.scheduler._output cimport close_output
 from luna.scheduler._peers cimport bind, unbind
 from luna.scheduler._platform cimport *
@@ -398,6 +399,7 @@ cdef void bury(Process* process) noexcept nogil:
     cdef unordered_set[int64_t].iterator each
     cdef size_t index
     remove(runtime, process)
+    forget_names(process)
     if process.newborn:
         tell(runtime, SIGNAL_START, process.pid, process.newborn, 0)
         process.newborn = 0

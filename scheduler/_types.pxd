@@ -2,7 +2,7 @@
 #
 # A Process belongs to the scheduler thread that runs it (state RUNNING). Other
 # threads reach it through the process table, under its shard's lock, and then
-# touch only what is marked shared here: `inbox` and `state`. Python reads the
+# touch only what is marked shared here. Python reads the
 # memory of a process that is parked in a request, under the request's lock.
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
@@ -320,6 +320,7 @@ cdef struct Process:
     void* inbox                # Signal*, newest first
     int state                  # RunState
     int timer_fired
+    int has_names              # it is, or was, registered; set under its shard's lock
     Process* queue_next        # owned by the queue it is in
     # fixed at birth
     Runtime* runtime
@@ -448,7 +449,7 @@ cdef enum:
     EVENT_CODE = 5             # pid wants code of module, that counts fuel or not, without some RowSet
     EVENT_RELEASED = 6         # pid has ended, which owned resources of Python's
     EVENT_DROPPED = 7          # number of a resource of Python's, lost with its message
-    EVENT_FAILED = 8           # pid, how many it is linked to, its names, text: for the log
+    EVENT_FAILED = 8           # pid, how many it is linked to, how many names it has and the first, text: for the log
     EVENT_FLOOD = 9            # more fail than the log takes; failures_counted grows until Python takes it
     EVENT_FORGOTTEN = 10       # id of an EarlyEnvironment with names, which nobody holds any more
 

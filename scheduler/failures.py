@@ -18,7 +18,7 @@ from luna.scheduler.reasons import NAME_SHOWN, explain, plain
 __all__ = ["Failures"]
 
 NAMES_SHOWN: Final = 3
-"""names of one process that are shown; it has one, as a rule."""
+"""names of one process that are shown; it has one, as a rule. NAMES_TOLD of `_names.pyx`."""
 FLOOD_S: Final = 1.0
 """seconds in which failures beyond those told in full are counted, before their number is told."""
 
@@ -33,8 +33,8 @@ class Failures:
         """`take_counted()` is how many more failed."""
         self._take_counted = take_counted
 
-    def tell(self, pid: int, links: int, names: Sequence[str], reason: str) -> None:
-        """A process failed, that was registered under names, and that many others are linked to it."""
+    def tell(self, pid: int, links: int, named: int, names: Sequence[str], reason: str) -> None:
+        """A process failed that was linked to so many others, and had so many names, these the first."""
         first, _, frames = explain(reason).partition("\n")
         details: dict[str, object] = {}
         if node_of(pid) != LOCAL_NODE_ID:
@@ -43,7 +43,7 @@ class Failures:
             details["links"] = links
         if frames:
             details["stack"] = frames
-        _log.warning(f"process {_called(pid, names)} failed: {first}", **details)
+        _log.warning(f"process {_called(pid, named, names)} failed: {first}", **details)
 
     async def tell_flood(self) -> None:
         """More fail than are told in full: tell after a while how many they were."""
@@ -57,11 +57,11 @@ class Failures:
             _log.warning(f"and {count} more process{'es' if count > 1 else ''} failed")
 
 
-def _called(pid: int, names: Sequence[str]) -> str:
+def _called(pid: int, named: int, names: Sequence[str]) -> str:
     """The number of a process on its node, and its names."""
     shown = [_shortened(name) for name in names[:NAMES_SHOWN]]
-    if len(names) > NAMES_SHOWN:
-        shown.append(f"and {len(names) - NAMES_SHOWN} more names")
+    if named > len(shown):
+        shown.append(f"and {named - len(shown)} more names")
     return " ".join([str(serial_of(pid)), *shown])
 
 

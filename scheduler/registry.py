@@ -63,7 +63,9 @@ class Registry:
     def put(self, environment: int, name: str, node_id: int, pid: int) -> None:
         """Register a name, in place of what it stood for. Raises GuestTrap when there are too many."""
         if not self._core.put_name(environment, name.encode(), node_id, pid):
-            raise GuestTrap(f"lunatic::registry::put: at most {MAX_NAMES} names")
+            raise GuestTrap(
+                f"lunatic::registry::put: an environment has at most {MAX_NAMES} names of 128 MiB together"
+            )
 
     @asynccontextmanager
     async def _holding(self, environment: int, name: str) -> AsyncIterator[None]:

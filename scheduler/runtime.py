@@ -316,8 +316,7 @@ class Runtime:
                 _, pid, kind, code, reason, output = event
                 self._lives.ended(pid, ExitStatus(ExitKind(kind), code, explain(reason)), output)
             case _core.FAILED:
-                _, pid, links, names, reason = event
-                self._failures.tell(pid, links, names, reason)
+                self._failures.tell(*event[1:])
             case _core.FLOOD:
                 nursery.start_soon(self._failures.tell_flood, name="flood of failures")
             case _core.OUTPUT:

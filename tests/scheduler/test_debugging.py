@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from luna.scheduler import ExitKind, ProcessConfig, _core
+from luna.scheduler import ExitKind, ProcessConfig
 
 from .lab import Lab, open_lab, wait_for
 
@@ -150,6 +150,13 @@ async def test_names_and_links_of_a_process_are_told(lab: Lab, logs: list[Any]) 
     assert record["links"] == 1
 
 
+async def test_of_many_names_the_oldest_are_told(lab: Lab, logs: list[Any]) -> None:
+    body = "".join(f'(registry.put @"{name}" 0:i64 (process.process_id))' for name in "edcba")
+    await lab.traps(f'(func (export "_start") {body} (registry.remove @"d") (unreachable))')
+    await wait_for(lambda: logs)
+    assert logs[0]["event"].startswith('process 1 "e" "c" "b" and 1 more names failed: ')
+
+
 async def test_name_that_a_successor_has_taken_is_told_of_the_right_process(
     lab: Lab, logs: list[Any]
 ) -> None:
@@ -234,21 +241,3 @@ async def test_flood_that_ends_with_the_runtime_is_counted_too(logs: list[Any]) 
         await wait_for(lambda: lab.runtime.counters()["exited"] == TOLD_IN_FULL + 6, "all have ended")
     assert len(logs) == TOLD_IN_FULL + 1
     assert events(logs)[-1] == "and 5 more processes failed"
-
-
-# -- names ------------------------------------------------------------------------------------
-
-
-def test_names_of_a_process_follow_the_registry_and_do_not_pile_up() -> None:
-    core = _core.Core(0, 1, 100)
-    for number in range(1000):
-        assert core.put_name(1, b"same", 0, number + 10)
-    assert core.names_of(1009) == ["same"]
-    assert core.names_of(1008) == []
-    core.put_name(2, b"same", 0, 1009)
-    core.put_name(1, b"more", 0, 1009)
-    assert core.names_of(1009) == ["same", "same", "more"]
-    assert core.find_name(1, b"same") is None  # no such process lives
-    assert core.names_of(1009) == ["same", "more"]
-    assert core.find_name(2, b"same") is core.find_name(1, b"more") is None
-    assert core.names_of(1009) == []

@@ -63,6 +63,47 @@ async def test_a_dead_process_leaves_the_registry(lab: Lab) -> None:
         (func (export "child") (drop (call $receive)))""")
 
 
+# Stores a number as three bytes of ASCII at 0.
+MANY = """
+    (func $store (param $n i32)
+      (i32.store 0:i32 (i32.or (i32.and (local.get $n) 0x7f:i32)
+        (i32.or (i32.and (i32.shl (local.get $n) 1:i32) 0x7f00:i32)
+                (i32.and (i32.shl (local.get $n) 2:i32) 0x7f0000:i32)))))"""
+
+
+def for_each_name(body: str, count: int = 100_000) -> str:
+    return f"""(local.set $n 0:i32)
+        (loop $again
+          (call $store (local.get $n)) {body}
+          (local.set $n (i32.add (local.get $n) 1:i32))
+          (br_if $again (i32.lt_u (local.get $n) {count}:i32)))"""
+
+
+async def test_who_has_many_names_holds_up_nobody(lab: Lab) -> None:
+    # Each in a time that does not grow with their number, or this would take minutes.
+    await lab.passes(f"""{MANY} {GET} {START} (local $n i32)
+        {for_each_name(f"(registry.put 0:i32 3:i32 0:i64 {SELF})")}
+        {for_each_name(f"(registry.put 0:i32 3:i32 0:i64 {SELF})")}
+        {for_each_name("(registry.remove 0:i32 3:i32)")}
+        {for_each_name(f"(registry.put 0:i32 3:i32 0:i64 {SELF})")})""")
+    await lab.passes(f"""{MANY} {START} (local $n i32)
+        {for_each_name("(is32 (registry.get 0:i32 3:i32 8:i32 16:i32) 1:i32)")})""")
+
+
+async def test_names_take_so_many_bytes_and_die_with_their_process(lab: Lab) -> None:
+    for _ in range(2):
+        reason = await lab.traps(f"""{MANY} {START} (local $n i32)
+            {for_each_name(f"(registry.put 0:i32 4096:i32 0:i64 {SELF})", 40_000)})""")
+        assert "an environment has at most 1000000 names of 128 MiB together" in reason
+
+
+async def test_a_name_for_who_is_dead_stands_for_nobody(lab: Lab) -> None:
+    await lab.passes(f"""{GET} {START}
+        (registry.put @"name" 0:i64 {SELF})
+        (registry.put @"name" 0:i64 999999:i64)
+        (is32 (call $get @"name") 1:i32))""")
+
+
 async def test_a_pid_of_another_node_stays_registered(lab: Lab) -> None:
     await lab.passes(f"""{GET} {START}
         (registry.put @"name" 5:i64 {5 << 40 | 1}:i64)
