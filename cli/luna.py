@@ -31,7 +31,8 @@ def _show_version(ctx: click.Context, param: click.Parameter, value: bool) -> No
 @click.group(
     cls=LunaGroup,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="The node asked is --connect, else $LUNA_CONNECT, else the one running on this machine.",
+    epilog="The node asked is --connect, else $LUNA_CONNECT, else the one running on this machine. "
+    "To start one: luna-node start.",
 )
 @connect_option
 @click.option(

@@ -32,6 +32,8 @@ from luna.scheduler.relay import relay_source, start_wasi
 __all__ = ["FunctionType", "Module", "Modules", "data_segment_bytes", "module_id"]
 
 WASM_MAGIC: Final = b"\0asm"
+COMPILE_FIRST: Final = "compile your program to WebAssembly first: C to wasm32-wasi, Rust to wasm32-wasip1"
+"""the hint for files that are something else"""
 DATA_SECTION: Final = 11
 MODULES_KEPT: Final = 256
 """compiled modules kept for processes that do not run yet, the least used ones dropped first."""
@@ -274,13 +276,13 @@ def _binary(data: bytes, name: str) -> bytes:
         if not text.lstrip().startswith(("(", ";")):
             raise InvalidError(
                 f"{name} is not WebAssembly: it starts neither with \\0asm nor with text format",
-                hint="compile your program to wasm32-wasi first",
+                hint=COMPILE_FIRST,
             )
         return bytes(wasmtime.wat2wasm(text))
     except UnicodeDecodeError:
         raise InvalidError(
             f"{name} is not WebAssembly: it does not start with \\0asm",
-            hint="compile your program to wasm32-wasi first",
+            hint=COMPILE_FIRST,
         ) from None
     except wasmtime.WasmtimeError as error:
         raise InvalidError(f"{name} is not valid WebAssembly text: {error}") from None
