@@ -1,14 +1,14 @@
 """A runtime: the native core with the trio side that serves it.
 
-Owns the event pump and the tasks that answer host calls; starting processes is
-`births`' part, what is remembered of them `lives`'. `open_runtime` is the only
+Owns the event pump; answering host calls is `answering`'s part, starting
+processes `births`', what is remembered of them `lives`'. `open_runtime` is the only
 way to get one; everything it starts has ended when its block is left.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Awaitable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final, Literal, final
@@ -20,14 +20,13 @@ from luna.proto.errors import LunaError, NotFoundError, RefusedError
 from luna.proto.limits import MAX_THREADS
 from luna.scheduler import _core
 from luna.scheduler._core import Core
-from luna.scheduler._handles import NativeRequest, ProcessGoneError
+from luna.scheduler.answering import Answering
 from luna.scheduler.births import DEFAULT_ENVIRONMENT, Births, Born, Spawn
 from luna.scheduler.config import Param, ProcessConfig
 from luna.scheduler.engine import Engines
 from luna.scheduler.facts import ExitKind, ExitStatus, ProcessInfo, RuntimeStatistics
 from luna.scheduler.failures import Failures
 from luna.scheduler.handlers import BuiltinHandlers
-from luna.scheduler.hostcalls import ALL_CALLS
 from luna.scheduler.lives import Lives
 from luna.scheduler.logs import LogReader
 from luna.scheduler.modules import Module, Modules
@@ -35,7 +34,7 @@ from luna.scheduler.peers import PeerGateway
 from luna.scheduler.pressure import watch_memory
 from luna.scheduler.reasons import explain
 from luna.scheduler.registry import Registry
-from luna.scheduler.requests import Answer, GuestData, GuestTrap, Handler, Request
+from luna.scheduler.requests import Handler, Request
 from luna.scheduler.resources import Resources
 from luna.scheduler.services.background import Background
 from luna.scheduler.services.dns import DnsHandlers, Resolver
@@ -53,6 +52,8 @@ __all__ = ["Runtime", "open_runtime"]
 
 MAX_PROCESSES: Final = 1_100_000
 """processes of one node: a million, and some for the node's own work."""
+_LEFT: Final[list[Modules]] = []
+"""code and host calls of runtimes whose threads could not be stopped: guests there may go on with them."""
 _log = structlog.get_logger("luna.runtime")
 
 
@@ -70,11 +71,10 @@ class Runtime:
             self._core.set_trace(trace.lives, trace.calls, trace.signals, trace.as_json)
         engines = Engines(self._core, traces_calls=trace is not None and trace.calls)
         self._modules = Modules(self._core, engines, cache)
-        self._handlers: dict[tuple[str, str], Handler] = {}
         self._births = Births(self._core)
         self._lives = Lives(self._core)
-        self._serving: dict[int, trio.CancelScope] = {}
         self._resources = Resources()
+        self._answering = Answering(self._modules, self._resources)
         self.peers: Final = PeerGateway(self._core)
         Registry(self, self._core).install(self.set_handler)
         self._failures = Failures(self._core.take_failures)
@@ -115,7 +115,7 @@ class Runtime:
 
     def set_handler(self, namespace: str, name: str, handler: Handler) -> None:
         """Answer a host call of the table that is not native. Replaces an earlier handler."""
-        self._handlers[namespace, name] = handler
+        self._answering.set_handler(namespace, name, handler)
 
     # -- processes ----------------------------------------------------------------
 
@@ -293,6 +293,7 @@ class Runtime:
                         self._dispatch(nursery, event)
         finally:
             if not self._core.stop():
+                _LEFT.append(self._modules)
                 _log.error(
                     "a guest is in a blocking system call; its thread is left to the end of this OS process"
                 )
@@ -304,11 +305,9 @@ class Runtime:
     def _dispatch(self, nursery: trio.Nursery, event: tuple) -> None:  # type: ignore[type-arg]
         match event[0]:
             case _core.REQUEST:
-                self._begin(nursery, event[1])
+                self._answering.begin(nursery, event[1])
             case _core.CANCELLED:
-                serving = self._serving.get(event[1])
-                if serving is not None:
-                    serving.cancel()
+                self._answering.cancel(event[1])
             case _core.SPAWNED:
                 _, token, _, error = event
                 self._births.finish(token, error)
@@ -330,33 +329,6 @@ class Runtime:
             case _core.CODE:
                 nursery.start_soon(self._provide_code, *event[1:], name="link code")
 
-    def _begin(self, nursery: trio.Nursery, native: NativeRequest) -> None:
-        """Answer a host call now, or start a task if its handler has to wait."""
-        row = ALL_CALLS[native.row]
-        try:
-            handler = self._handlers.get((row.namespace, row.key))
-            if handler is None:
-                raise GuestTrap(f"{row.full_name}: this runtime belongs to no cluster")
-            result = handler(Request(native, self._modules.find, self._resources))
-            if not isinstance(result, Awaitable):
-                _complete(native, result)
-                return
-        except Exception as error:
-            _refuse(native, error)
-            return
-        # Before the task runs: its process may be dead in this very batch of events.
-        scope = self._serving[native.id] = trio.CancelScope()
-        nursery.start_soon(self._serve, native, result, scope, name="host call")
-
-    async def _serve(self, native: NativeRequest, answer: Awaitable[Answer], scope: trio.CancelScope) -> None:
-        with scope:
-            try:
-                _complete(native, await answer)
-            except Exception as error:
-                _refuse(native, error)
-            finally:
-                del self._serving[native.id]
-
     async def _provide_code(self, pid: int, module_id: int, counts_fuel: bool, refused: bytes) -> None:
         error: bytes | None = None
         try:
@@ -370,29 +342,6 @@ class Runtime:
             _log.exception("linking a module for a process with limits failed", pid=pid)
             error = b"no code for its limits: internal error, see the node's log"
         self._core.provide_code(pid, error)
-
-
-def _complete(native: NativeRequest, answer: Answer) -> None:
-    if isinstance(answer, GuestData):
-        native.complete_with_data(answer.data, answer.size_out & 0xFFFF_FFFF)
-    else:
-        native.complete(0 if answer is None else answer)
-
-
-def _refuse(native: NativeRequest, error: Exception) -> None:
-    """Trap the caller of a host call whose handler raised `error`."""
-    row = ALL_CALLS[native.row]
-    match error:
-        case GuestTrap():
-            native.trap(str(error).encode(errors="replace"))
-        case LunaError():
-            native.trap(f"{row.full_name}: {error.message}".encode(errors="replace"))
-        case ProcessGoneError():
-            pass
-        case _:
-            # A guest must not take the node down with a bug of ours.
-            _log.error("host call failed", function=row.full_name, pid=native.pid, exc_info=error)
-            native.trap(f"{row.full_name}: internal error, see the node's log".encode())
 
 
 def default_threads() -> int:

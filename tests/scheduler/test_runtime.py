@@ -455,7 +455,7 @@ async def test_the_death_of_a_caller_cancels_its_handler(lab: Lab) -> None:
     for pid in pids:
         lab.runtime.kill(pid)
     await wait_for(lambda: lab.runtime.statistics().processes == 0)
-    await wait_for(lambda: lab.at_gate == 0 and not lab.runtime._serving)
+    await wait_for(lambda: lab.at_gate == 0 and not lab.runtime._answering._serving)
     assert lab.runtime.counters()["requests"] == 0
 
 

@@ -92,7 +92,7 @@ class _Batch:
         # The lab's own handlers keep guests waiting.
         builtin = BuiltinHandlers(self._runtime._modules)
         builtin.install(self._runtime.set_handler)
-        get_nodes = self._runtime._handlers["lunatic::distributed", "get_nodes"]
+        get_nodes = self._runtime._answering._handlers["lunatic::distributed", "get_nodes"]
 
         def count(request: Request) -> Answer:
             row, mark = map(int, request.args)
@@ -119,7 +119,7 @@ class _Batch:
         for table in (
             self._runtime._resources._owners,
             self._runtime._resources._sent,
-            self._runtime._serving,
+            self._runtime._answering._serving,
         ):
             await wait_for(partial(operator.not_, table), f"a table is empty, not {table!r:.500}")
         await self._lab.passes(GOOD_GUEST)
