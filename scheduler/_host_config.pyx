@@ -169,6 +169,8 @@ cdef wasm_trap_t* read_text(Process* process, wasmtime_caller_t* caller, int32_t
     cdef uint32_t index
     if data == NULL:
         return out_of_bounds(function)
+    if <uint32_t>size > CONFIG_BYTES_MAX:  # before it is copied, and taken apart
+        return too_much(function)
     if not is_utf8(data, <uint32_t>size):
         snprintf(text, sizeof(text), b"%s: the text is not UTF-8", function)
         return trap(text)

@@ -88,6 +88,7 @@ cdef wasm_trap_t* send_after(void* env, wasmtime_caller_t* caller, wasmtime_val_
     process.scratch = NULL
     id = table_add(&process.timers, timer)
     if id == <uint64_t>-1:
+        process.host_bytes -= timer.bytes
         timer.references = 1
         release_timer(timer)
         return trap(b"lunatic::timer::send_after: a process holds at most 1000000 timers")

@@ -198,7 +198,7 @@ cdef Relay* relay_of(Process* process) noexcept nogil:
     cdef Runtime* runtime = process.runtime
     cdef wasm_engine_t* engine = process.module.fuel_engine if process.config.max_fuel else process.module.engine
     cdef int index
-    for index in range(runtime.engine_count):
+    for index in range(luna_load(&runtime.engine_count)):
         if runtime.engines[index] == engine:
             return &runtime.relays[index]
     return NULL

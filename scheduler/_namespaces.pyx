@@ -59,7 +59,13 @@ cdef void narrow_namespaces(Runtime* runtime, Config* config, Config* parent) no
                 add_once(&both, parent.namespaces[other])
             elif starts_with(config.namespaces[index], parent.namespaces[other]):
                 add_once(&both, config.namespaces[index])
-    config.namespaces.swap(both)
+    if both.size() <= NAMESPACES_MAX:
+        config.namespaces.swap(both)
+        return
+    # Of each some prefixes are the longer ones: together they are too many, and the last count for nothing.
+    refuse_everything(runtime, config)
+    for index in range(NAMESPACES_MAX):
+        allow_namespace(runtime, config, both[index])
 
 
 cdef void add_once(vector[string]* texts, const string& text) noexcept nogil:

@@ -121,6 +121,8 @@ cdef uint64_t add_error(Process* process, const char* text, size_t size) noexcep
     cdef uint64_t id
     if size > TEXT_MAX:
         size = TEXT_MAX
+        while size > 0 and text[size] & 0xC0 == 0x80:  # guests take it for UTF-8: not in the middle of a character
+            size -= 1
     if not reserve_host_bytes(process, <int64_t>size):
         return <uint64_t>-1
     copy = copy_text(text, size)

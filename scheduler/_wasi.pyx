@@ -35,13 +35,13 @@ cdef int give_wasi(Process* process) noexcept nogil:
 cdef int find_preopens(Config* config, char* text, size_t size) noexcept nogil:
     """Whether the directories are there; else `text` tells which is not."""
     cdef size_t index
-    if config.found_preopens:
+    if luna_load(&config.found_preopens):
         return 1
     for index in range(config.preopens.size()):
         if not luna_is_directory(config.preopens[index].second.c_str()):
             snprintf(text, size, b"the directory %s cannot be opened on this node", config.preopens[index].second.c_str())
             return 0
-    config.found_preopens = 1  # maybe by two threads at once, which find the same
+    luna_store(&config.found_preopens, 1)  # maybe by two threads at once, which find the same
     return 1
 
 

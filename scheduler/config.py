@@ -96,7 +96,7 @@ class ProcessConfig:
 
 
 def _common(ours: tuple[str, ...] | None, theirs: tuple[str, ...] | None) -> tuple[str, ...] | None:
-    """Prefixes of what both allow. Of two prefixes that do, one begins with the other."""
+    """As many prefixes of what both allow as one has. Of two that allow a call, one begins with the other."""
     if ours is None or theirs is None:
         return theirs if ours is None else ours
     both = [
@@ -105,7 +105,7 @@ def _common(ours: tuple[str, ...] | None, theirs: tuple[str, ...] | None) -> tup
         for other in theirs
         if one.startswith(other) or other.startswith(one)
     ]
-    return tuple(dict.fromkeys(both))
+    return tuple(dict.fromkeys(both))[:MAX_NAMESPACES]
 
 
 @final

@@ -94,6 +94,23 @@ async def test_a_process_killed_in_its_allocator_leaves_nothing(lab: Lab) -> Non
     await lab.wait_exit(pid)
 
 
+async def test_a_long_error_is_cut_between_two_characters(lab: Lab) -> None:
+    async def fail(request: Request) -> int:
+        return request.add_error("x" + "\N{LATIN SMALL LETTER E WITH ACUTE}" * 4000)
+
+    lab.runtime.set_handler("lunatic::distributed", "nodes_count", fail)
+    await lab.passes(
+        """(memory (export "memory") 1)
+        (func (export "_start")
+          (is32 (distributed.nodes_count) 0:i32)
+          (is32 (error.string_size 0:i64) 4095:i32)
+          (error.to_string 0:i64 100:i32)
+          (is32 (i32.load8_u 4193:i32) 0xc3:i32)
+          (is32 (i32.load8_u 4194:i32) 0xa9:i32)
+          (is32 (i32.load8_u 4195:i32) 0:i32))"""
+    )
+
+
 # -- resources of Python's -------------------------------------------------------------------
 
 

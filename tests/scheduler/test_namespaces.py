@@ -194,3 +194,30 @@ def test_what_two_lists_of_prefixes_have_in_common() -> None:
     assert common(["ab", "c"], ["a", "cd", "x"]) == ("ab", "cd")
     assert common([""], ["a", "b"]) == ("a", "b")
     assert common(["a", "ab"], ["a"]) == ("a", "ab")
+
+
+async def test_what_two_configs_allow_has_a_bound_too(lab: Lab) -> None:
+    # Sixty prefixes of each are longer than one of the other: 122 of both, and a config has 64.
+    own = ("lunatic::", "wasi", "b", *(f"a{number}" for number in range(60)))
+    allow = "".join(
+        f'(process.config_allow_namespace 0:i64 @"{prefix}")'
+        for prefix in ("lunatic::", "wasi", "a", *(f"b{number}" for number in range(60)))
+    )
+    await lab.passes(
+        f"""(func (export "_start")
+          (is64 (process.create_config) 0:i64) {allow}
+          (process.config_set_can_spawn_processes 0:i64 1:i32)
+          (drop (call $spawn_with 0:i64 @"child"))
+          (is64 (call $receive) 0:i64))
+        (func (export "child")
+          (is32 (process.get_or_spawn @"name" 0:i64 -1:i64 -1:i64 @"grandchild"
+            0:i32 0:i32 0:i32 8:i32) 0:i32))
+        (func (export "grandchild") (call $send 1:i64 0:i64 0:i64))""",
+        config=ProcessConfig.program(namespaces=own),
+    )
+
+
+def test_what_two_configs_allow_is_never_too_much_for_a_third() -> None:
+    one = ProcessConfig(namespaces=("b", *(f"a{number}" for number in range(63))))
+    other = ProcessConfig(namespaces=("a", *(f"b{number}" for number in range(63))))
+    one.within(other).check_texts()

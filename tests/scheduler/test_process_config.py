@@ -293,3 +293,20 @@ async def test_a_directory_that_does_not_exist_is_an_error_of_the_spawn(lab: Lab
             f"{START} (drop (wasi.sched_yield)) (drop (wasi.fd_close 9:i32)))",
             config=ProcessConfig.program(preopens=[("data", str(tmp_path / "missing"))]),
         )
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        "(process.config_allow_namespace 0:i64 0:i32 2097153:i32)",
+        "(wasi.config_add_command_line_argument 0:i64 0:i32 2097153:i32)",
+        "(wasi.config_add_environment_variable 0:i64 0:i32 0:i32 0:i32 2097153:i32)",
+        "(wasi.config_preopen_dir 0:i64 0:i32 2097153:i32)",
+    ],
+)
+async def test_a_text_that_is_too_long_is_not_even_looked_at(lab: Lab, call: str) -> None:
+    reason = await lab.traps(f"""(memory (export "memory") 33)
+        (func (export "_start")
+          (memory.fill 1:i32 0xff:i32 2097152:i32)
+          (drop (process.create_config)) {call})""")
+    assert "a config holds at most 4096 entries and 2 MiB" in reason
