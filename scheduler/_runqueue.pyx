@@ -195,8 +195,8 @@ cdef void move_injected(Worker* worker) noexcept nogil:
     pthread_mutex_unlock(&worker.lock)
 
 
-cdef Process* steal(Worker* thief) noexcept nogil:
-    """Take from another thread: half of what it has woken, or one preempted."""
+cdef Process* steal(Worker* thief, int takes_preempted) noexcept nogil:
+    """Take from another thread: half of what it has woken, or else one preempted."""
     cdef Runtime* runtime = thief.runtime
     cdef Worker* victim
     cdef Process* found
@@ -209,7 +209,7 @@ cdef Process* steal(Worker* thief) noexcept nogil:
         victim = &runtime.workers[((thief.random >> 16) + <uint32_t>offset) % <uint32_t>runtime.worker_count]
         if victim == thief:
             continue
-        if is_empty(&victim.woken) and is_empty(&victim.preempted):
+        if is_empty(&victim.woken) and (not takes_preempted or is_empty(&victim.preempted)):
             continue
         loot.first = NULL
         loot.last = NULL
@@ -218,7 +218,7 @@ cdef Process* steal(Worker* thief) noexcept nogil:
         wanted = (victim.woken.count + 1) // 2
         while loot.count < wanted:
             put(&loot, take(&victim.woken))
-        if loot.count == 0 and victim.preempted.first != NULL:
+        if loot.count == 0 and takes_preempted and victim.preempted.first != NULL:
             put(&loot, take(&victim.preempted))
         pthread_mutex_unlock(&victim.lock)
         if loot.count == 0:
@@ -263,12 +263,16 @@ cdef Process* pick(Worker* worker) noexcept nogil:
         process = take_next(worker)
     if process == NULL:
         process = take_counted(runtime, &runtime.injector, &runtime.injector_lock)
+    if process == NULL and not is_empty(&worker.preempted):
+        # What another thread has woken goes before a computation here: that thread may be long about
+        # something, be it that the system does not let it run.
+        process = steal(worker, 0)
+        if process == NULL:
+            process = take_counted(runtime, &worker.preempted, &worker.lock)
+            if process != NULL:
+                worker.preempted_since = epoch
     if process == NULL:
-        process = take_counted(runtime, &worker.preempted, &worker.lock)
-        if process != NULL:
-            worker.preempted_since = epoch
-    if process == NULL:
-        process = steal(worker)
+        process = steal(worker, 1)
     return process
 
 

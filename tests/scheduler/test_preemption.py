@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import trio
 
-from luna.scheduler import ExitKind
+from luna.scheduler import ExitKind, ProcessConfig
 
 from .lab import Lab, open_lab, wait_for
 
@@ -181,3 +183,28 @@ async def test_a_refused_spawn_is_code_1_with_a_text_and_a_place_is_free_again_a
         for process in lab.runtime.processes():
             lab.runtime.kill(process.pid)
         await wait_for(lambda: lab.runtime.statistics().processes == 0)
+
+
+async def test_what_a_stuck_thread_has_woken_runs_on_one_that_computes(lab: Lab, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    config = ProcessConfig.program(preopens=[(".", str(tmp_path))])
+    pid = await lab.spawn(
+        """(func (export "spins") (call $spin))
+        (func (export "woken") (drop (call $receive)) (report 1:i64))
+        (func (export "_start") (local $woken i64)
+          (local.set $woken (call $spawn @"woken"))
+          (drop (call $spawn @"spins"))
+          (process.sleep_ms 5:i64)
+          (call $send (local.get $woken) 0:i64 0:i64)
+          ;; Nobody writes to the pipe: opening it blocks the thread.
+          (drop (wasi.path_open 3:i32 0:i32 @"pipe" 0:i32 2:i64 0:i64 0:i32 0:i32))
+          (report 2:i64))""",
+        config=config,
+    )
+    try:
+        await wait_for(lambda: lab.reports == [1], "the woken process runs")
+    finally:
+        writer = os.open(tmp_path / "pipe", os.O_RDWR)
+    await lab.wait_exit(pid)
+    os.close(writer)
+    assert lab.reports == [1, 2]
