@@ -262,6 +262,8 @@ cdef wbool resume_passed(void* env) noexcept nogil:
         call.trap_out[0] = take_trap(call, b"")
     else:
         call.results_out[0].of.i32 = call.result[0].of.i32
+        if call.result[0].of.i32 == 0:
+            call.process.replaced_streams |= call.streams
     return True
 
 
@@ -334,12 +336,14 @@ cdef void fd_write(void* env, wasmtime_caller_t* caller, const wasmtime_val_t* a
 
 cdef void replace_descriptor(void* env, wasmtime_caller_t* caller, const wasmtime_val_t* args, size_t nargs, wasmtime_val_t* results, size_t nresults, wasm_trap_t** trap_out, wasmtime_async_continuation_t* continuation) noexcept nogil:
     """fd_close and fd_renumber: a standard stream may be gone afterwards, or be another file."""
-    cdef Process* process = caller_process(caller)
+    cdef int streams = 0
     cdef size_t index
     for index in range(nargs):
         if 0 <= args[index].of.i32 < FIRST_FILE:
-            process.replaced_streams |= 1 << args[index].of.i32
+            streams |= 1 << args[index].of.i32
     pass_on(env, caller, args, nargs, results, nresults, trap_out, continuation)
+    if continuation.callback == resume_passed:
+        (<NestedCall*>continuation.env).streams = streams
 
 
 FILE_FUNCTIONS = (

@@ -48,8 +48,8 @@ cdef enum:
     ENTRY_PARAMS_MAX = 128
     # bytes of an entry function's name
     ENTRY_NAME_MAX = 4096
-    # calls into the guest from its own host calls, one within the other, that
-    # lunatic::trap::catch may make; each holds a fiber of its own
+    # calls into the guest from its own host calls, one within the other: those of
+    # lunatic::trap::catch and of lunatic_alloc; each holds a fiber of its own
     NESTED_CALLS_MAX = 64
     # names in one environment: a guest that registers without end must not take
     # the node's memory

@@ -294,6 +294,7 @@ cdef struct NestedCall:
     wasmtime_val_t args[REQUEST_ARGS_MAX]
     size_t arg_count
     const char* export
+    int streams                # bits as of Process.replaced_streams, set if the call succeeds
     wasmtime_linker_t* linker
     wasmtime_val_t result[1]
     wasm_trap_t* trap

@@ -155,6 +155,17 @@ def test_closed_standard_input_is_a_bad_descriptor(tmp_path: Path) -> None:
         assert process.returncode == 0
 
 
+def test_standard_input_stays_when_it_could_not_be_replaced(tmp_path: Path) -> None:
+    body = """(func (export "_start")
+          (i32.store 0:i32 100:i32) (i32.store 4:i32 3:i32)
+          (is32 (wasi.fd_renumber 99:i32 0:i32) 8:i32)
+          (is32 (wasi.fd_read 0:i32 0:i32 1:i32 16:i32) 0:i32)
+          (is32 (i32.load 16:i32) 3:i32) (is32 (i32.load8_u 100:i32) 0x79:i32))"""
+    with program(tmp_path, body) as process:
+        process.communicate(b"yes", timeout=PATIENCE_S)
+        assert process.returncode == 0
+
+
 async def test_a_program_whose_output_is_kept_has_no_input(lab: Lab) -> None:
     await lab.passes("""(func (export "_start")
         (i32.store 8:i32 16:i32) (i32.store 12:i32 8:i32)
