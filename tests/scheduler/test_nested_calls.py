@@ -171,6 +171,9 @@ def resident_bytes() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
+@pytest.mark.skipif(
+    "libasan" in os.environ.get("LD_PRELOAD", ""), reason="AddressSanitizer keeps what was freed for a while"
+)
 async def test_references_that_an_export_returns_are_let_go(lab: Lab) -> None:
     module = await lab.load(f"""
         (func (export "_lunatic_catch_trap") (param i32 i32) (result anyref) (ref.i31 7:i32))
