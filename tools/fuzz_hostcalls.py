@@ -85,7 +85,7 @@ class Fuzzing:
 
     def _run_worker(self, first: int, last: int, size: int) -> int:
         """The seed to go on with."""
-        begun = (first, first)
+        begun: tuple[int, ...] = ()
         for record in records(first, last, size, self._counting, self._setting):
             if "begins" in record:
                 begun = tuple(record["begins"])
@@ -93,12 +93,14 @@ class Fuzzing:
                 self.done += begun[1] - begun[0] + 1
                 first = begun[1] + 1
                 if record["harm"] is not None:
-                    self._note(*begun, record["harm"])
+                    self._note(begun[0], begun[1], record["harm"])
             elif "counts" in record:
                 for row, what, number in record["counts"]:
                     self.counts[row, what] += number
+            elif not begun:
+                sys.exit(f"no worker can be started: {record['errors']}")
             elif record["code"] or first <= last:
-                self._note(*begun, f"the worker ended with code {record['code']}: {record['errors']}")
+                self._note(begun[0], begun[1], f"the worker ended with code {record['code']}: {record['errors']}")
                 return begun[1] + 1
         return first
 
