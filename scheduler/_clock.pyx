@@ -14,6 +14,7 @@ from luna.scheduler._delivery cimport deliver
 from luna.scheduler._platform cimport *
 from luna.scheduler._runqueue cimport surface_stale, wake
 from luna.scheduler._signals cimport free_signal
+from luna.scheduler._table cimport unlist_timer
 from luna.scheduler._types cimport *
 
 cdef int64_t FOREVER = 0x7FFFFFFFFFFFFFFF
@@ -42,7 +43,7 @@ cdef void empty_clock(Runtime* runtime) noexcept nogil:
 
 
 cdef void release_timer(Timer* timer) noexcept nogil:
-    """Give up one reference: the owner's table and the heap hold one each."""
+    """Give up one reference: the owner's table, the heap and the target hold one each."""
     if luna_add(&timer.references, -1) == 0:
         free_signal(timer.runtime, timer.signal)
         luna_add64(&timer.runtime.counters[COUNT_TIMERS], -1)
@@ -153,9 +154,20 @@ cdef Timer* fire_due(Runtime* runtime, int64_t now) noexcept nogil:
     return NULL
 
 
+cdef void drop_timer(Timer* timer) noexcept nogil:
+    """Give up a timer whose target is dead, and what that would have been sent, unless it has just fired."""
+    if cancel_timer(timer.runtime, &timer.node):
+        free_signal(timer.runtime, timer.signal)
+        timer.signal = NULL
+        luna_store(&timer.dropped, 1)
+        release_timer(timer)
+
+
 cdef void send_due(Timer* timer) noexcept nogil:
     cdef Signal* signal = timer.signal
     timer.signal = NULL
+    if unlist_timer(timer):
+        release_timer(timer)
     deliver(timer.runtime, signal, timer.target, timer.environment, NULL)
     release_timer(timer)
 

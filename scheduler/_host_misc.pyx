@@ -2,11 +2,12 @@
 
 from libc.stdlib cimport calloc, free
 
-from luna.scheduler._clock cimport cancel_timer as stop_timer, release_timer, set_timer
+from luna.scheduler._clock cimport cancel_timer as stop_timer, drop_timer, release_timer, set_timer
 from luna.scheduler._guest cimport *
 from luna.scheduler._platform cimport *
 from luna.scheduler._peers cimport is_crowded
 from luna.scheduler._process cimport reserve_host_bytes
+from luna.scheduler._table cimport is_listed, list_timer, unlist_timer
 from luna.scheduler._signals cimport *
 from luna.scheduler._types cimport *
 
@@ -57,6 +58,7 @@ cdef wasm_trap_t* send_after(void* env, wasmtime_caller_t* caller, wasmtime_val_
     cdef Timer* timer
     cdef uint64_t delay_ms = <uint64_t>args[1].i64
     cdef uint64_t id
+    cdef int is_near, is_dead
     if process.scratch == NULL:
         return trap(b"lunatic::timer::send_after: there is no message: create or receive one first")
     if args[0].i64 >> NODE_SHIFT != process.runtime.node_id and (
@@ -94,9 +96,17 @@ cdef wasm_trap_t* send_after(void* env, wasmtime_caller_t* caller, wasmtime_val_
         return trap(b"lunatic::timer::send_after: a process holds at most 1000000 timers")
     if target_is_crowded(process, args[0].i64):
         let_go_now(process)
-    if not set_timer(process.runtime, &timer.node, luna_now_ns() + <int64_t>delay_ms * 1_000_000):
+    timer.node.deadline_ns = luna_now_ns() + <int64_t>delay_ms * 1_000_000
+    is_near = timer.target >> NODE_SHIFT == process.runtime.node_id
+    is_dead = is_near and not list_timer(timer)
+    # One for the dead is started all the same, to be dropped as if its target had died just now.
+    if not set_timer(process.runtime, &timer.node, timer.node.deadline_ns):
+        if unlist_timer(timer):
+            release_timer(timer)
         release_timer(timer)
         return trap(b"lunatic::timer::send_after: no memory for another timer")
+    if is_dead or (is_near and not is_listed(timer)):
+        drop_timer(timer)  # its target died meanwhile, or the timer has fired
     args[0].i64 = <int64_t>id
     return NULL
 
@@ -133,6 +143,10 @@ cdef wasm_trap_t* cancel_timer(void* env, wasmtime_caller_t* caller, wasmtime_va
     process.host_bytes -= timer.bytes
     if stop_timer(process.runtime, &timer.node):
         args[0].i32 = 1
+        release_timer(timer)
+    elif luna_load(&timer.dropped) and luna_now_ns() < timer.node.deadline_ns:
+        args[0].i32 = 1
+    if unlist_timer(timer):
         release_timer(timer)
     release_timer(timer)
     return NULL

@@ -11,7 +11,7 @@ from libc.stdio cimport snprintf
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, strlen
 
-from luna.scheduler._clock cimport cancel_timer, release_timer
+from luna.scheduler._clock cimport cancel_timer, drop_timer, release_timer
 from luna.scheduler._code cimport release_code, release_module, retain_module
 from luna.scheduler._delivery cimport deliver, tell
 from luna.scheduler._early cimport free_early
@@ -400,7 +400,13 @@ cdef void bury(Process* process) noexcept nogil:
     cdef unordered_map[int64_t, LinkTags].iterator link
     cdef unordered_set[int64_t].iterator each
     cdef size_t index
-    remove(runtime, process)
+    cdef Timer* timer = remove(runtime, process)
+    cdef Timer* later
+    while timer != NULL:
+        later = timer.listed_after
+        drop_timer(timer)
+        release_timer(timer)
+        timer = later
     forget_names(process)
     if process.newborn:
         tell(runtime, SIGNAL_START, process.pid, process.newborn, 0)
@@ -433,6 +439,11 @@ cdef void bury(Process* process) noexcept nogil:
 
 cdef void free_tables(Process* process) noexcept nogil:
     cdef size_t index
+    cdef Timer* timer
+    while process.incoming != NULL:  # when its runtime ends: else they went with it
+        timer = process.incoming
+        process.incoming = timer.listed_after
+        release_timer(timer)
     for index in range(process.errors.count):
         free(process.errors.values[index])
     table_free(&process.errors)

@@ -90,9 +90,11 @@ cdef int insert(Runtime* runtime, Process* process) noexcept nogil:
     return fits
 
 
-cdef void remove(Runtime* runtime, Process* process) noexcept nogil:
-    """After this no other thread reaches the process."""
+cdef Timer* remove(Runtime* runtime, Process* process) noexcept nogil:
+    """After this no other thread reaches the process. Gives the timers that are for it, now the caller's."""
     cdef Shard* shard = shard_of(runtime, process.pid)
+    cdef Timer* timer
+    cdef Timer* timers
     cdef size_t mask, slot, following, home
     pthread_mutex_lock(&shard.lock)
     mask = shard.capacity - 1
@@ -111,7 +113,63 @@ cdef void remove(Runtime* runtime, Process* process) noexcept nogil:
             slot = following
     shard.slots[slot] = NULL
     shard.count -= 1
+    timers = process.incoming
+    process.incoming = NULL
+    timer = timers
+    while timer != NULL:
+        timer.listed = 0
+        timer = timer.listed_after
     pthread_mutex_unlock(&shard.lock)
+    return timers
+
+
+cdef int list_timer(Timer* timer) noexcept nogil:
+    """Have a timer end with its target, which holds a reference; 0 when that process is dead."""
+    cdef Shard* shard = shard_of(timer.runtime, timer.target)
+    cdef Process* process
+    pthread_mutex_lock(&shard.lock)
+    process = find(shard, timer.target)
+    if process != NULL and process.environment != timer.environment:
+        process = NULL
+    if process != NULL:
+        luna_add(&timer.references, 1)
+        timer.listed = 1
+        timer.listed_after = process.incoming
+        if process.incoming != NULL:
+            process.incoming.listed_before = timer
+        process.incoming = timer
+    pthread_mutex_unlock(&shard.lock)
+    return process != NULL
+
+
+cdef int unlist_timer(Timer* timer) noexcept nogil:
+    """Whether its target held it until now: then that reference is the caller's."""
+    cdef Shard* shard = shard_of(timer.runtime, timer.target)
+    cdef Process* process
+    cdef int listed
+    pthread_mutex_lock(&shard.lock)
+    process = find(shard, timer.target)
+    # When the runtime ends, processes are out of the table and let go of their timers themselves.
+    listed = timer.listed and process != NULL
+    if listed:
+        timer.listed = 0
+        if timer.listed_before != NULL:
+            timer.listed_before.listed_after = timer.listed_after
+        else:
+            process.incoming = timer.listed_after
+        if timer.listed_after != NULL:
+            timer.listed_after.listed_before = timer.listed_before
+    pthread_mutex_unlock(&shard.lock)
+    return listed
+
+
+cdef int is_listed(Timer* timer) noexcept nogil:
+    cdef Shard* shard = shard_of(timer.runtime, timer.target)
+    cdef int listed
+    pthread_mutex_lock(&shard.lock)
+    listed = timer.listed
+    pthread_mutex_unlock(&shard.lock)
+    return listed
 
 
 cdef void push_inbox(Process* process, Signal* signal) noexcept nogil:

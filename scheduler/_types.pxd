@@ -306,6 +306,11 @@ cdef struct NestedCall:
 cdef struct Timer:
     TimerNode node
     int references
+    int dropped                # its target died first
+    # Its place among those for the same process of this node. Owned by the lock of the target's shard.
+    int listed
+    Timer* listed_before
+    Timer* listed_after
     Runtime* runtime
     int64_t target
     uint64_t environment
@@ -323,6 +328,7 @@ cdef struct Process:
     int timer_fired
     int has_names              # it is, or was, registered; set under its shard's lock
     Process* queue_next        # owned by the queue it is in
+    Timer* incoming            # timers whose messages are for it; owned by the lock of its shard
     # fixed at birth
     Runtime* runtime
     int64_t pid

@@ -161,7 +161,12 @@ async def open_lab(
         counts["stacks"] -= stacks
         return {name: count for name, count in counts.items() if count and name not in held}
 
+    def is_gone() -> bool:
+        if left():
+            gc.collect()  # a worker thread may have held on to what it raised until now
+        return not left()
+
     # wasmtime may drop the last reference to an output stream on a thread of its own.
-    await wait_for(lambda: not left(), f"nothing is left in the core but {left()}", LEFTOVERS_S)
+    await wait_for(is_gone, f"nothing is left in the core but {left()}", LEFTOVERS_S)
     await wait_for(lambda: native_threads() <= threads_before, "no thread is left", LEFTOVERS_S)
     await wait_for(lambda: open_files() == files, "no file descriptor is left", LEFTOVERS_S)

@@ -98,12 +98,13 @@ async def test_many_timers_can_be_set_and_cancelled(lab: Lab) -> None:
 
 
 async def test_unfired_timers_are_freed_with_the_runtime(lab: Lab) -> None:
-    await lab.passes(f"""{START} (local $n i64)
+    await lab.spawn(f"""{START} (local $n i64)
         (loop $again
           (call $write 0:i64 0:i64) (drop (timer.send_after 1:i64 100000000:i64))
           (local.set $n (i64.add (local.get $n) 1:i64))
-          (br_if $again (i64.lt_u (local.get $n) 100:i64))))""")
-    assert lab.runtime.counters()["timers"] == 100
+          (br_if $again (i64.lt_u (local.get $n) 100:i64)))
+        (call $park))""")
+    await wait_for(lambda: lab.runtime.counters()["timers"] == 100)
 
 
 BIG = """
@@ -117,9 +118,12 @@ TIMES_400 = "(br_if $again (i32.lt_u (local.tee $n (i32.add (local.get $n) 1:i32
 async def test_what_timers_hold_is_bounded(lab: Lab) -> None:
     """400 messages of 1 MiB would be more than is kept for one process."""
     reason = await lab.traps(f"""{BIG} {START} (local $n i32)
-        (loop $again (call $big) (drop (timer.send_after {SELF} 10000000:i64)) {TIMES_400}))""")
+        (loop $again
+          (report (i64.extend_i32_u (local.get $n)))
+          (call $big) (drop (timer.send_after {SELF} 10000000:i64))
+          {TIMES_400}))""")
     assert "the messages of this process's timers are too large together" in reason
-    assert 100 < lab.runtime.counters()["timers"] < 400
+    assert 100 < lab.reports[-1] < 400
 
 
 async def test_cancelled_timers_give_their_room_back(lab: Lab) -> None:
@@ -147,7 +151,6 @@ async def test_setting_a_timer_costs_the_same_however_many_there_are(lab: Lab) -
           (message.create_data 0:i64 0:i64)
           (is64 (timer.send_after {SELF} 100000000:i64) (local.get $n))
           (br_if $again (i64.lt_u (local.tee $n (i64.add (local.get $n) 1:i64)) 200000:i64))))""")
-    assert lab.runtime.counters()["timers"] == 200_000
 
 
 WAITS = {
@@ -216,3 +219,48 @@ async def test_messages_that_come_while_sleeping_are_kept_in_order(lab: Lab) -> 
           (process.sleep_ms 30:i64)
           (is64 (call $receive) 1:i64) (is64 (call $receive) 2:i64))
         (func (export "child") (call $send 1:i64 0:i64 1:i64) (call $send 1:i64 0:i64 2:i64))""")
+
+
+async def test_a_timer_ends_with_its_target_and_is_cancelled_as_if_it_had_not(lab: Lab) -> None:
+    await lab.passes(f"""
+        {START} (local $child i64)
+          (local.set $child (call $spawn @"child"))
+          (call $write 0:i64 0:i64)
+          (is64 (timer.send_after (local.get $child) 3600000:i64) 0:i64)
+          (call $write 0:i64 0:i64)
+          (is64 (timer.send_after (local.get $child) 0:i64) 1:i64)
+          (loop $again (process.sleep_ms 1:i64) (br_if $again (process.exists (local.get $child))))
+          (call $write 0:i64 0:i64)
+          (is64 (timer.send_after (local.get $child) 3600000:i64) 2:i64)
+          (is32 (timer.cancel_timer 0:i64) 1:i32)
+          (is32 (timer.cancel_timer 1:i64) 0:i32)
+          (is32 (timer.cancel_timer 2:i64) 1:i32))
+        (func (export "child") (drop (call $receive_any -1:i64)))""")
+
+
+async def test_timers_for_the_dead_are_kept_no_longer(lab: Lab) -> None:
+    keeper = await lab.spawn("""
+        (func (export "_start") (call $park))""")
+    await lab.passes(f"""
+        {START} (local $n i32)
+          (loop $again
+            (call $write 0:i64 0:i64)
+            (drop (timer.send_after {SELF} 3600000:i64))
+            (call $write 0:i64 0:i64)
+            (drop (timer.send_after {keeper}:i64 3600000:i64))
+            (br_if $again (i32.lt_u (local.tee $n (i32.add (local.get $n) 1:i32)) 100:i32))))""")
+    await wait_for(lambda: lab.runtime.counters()["timers"] == 100)
+    lab.runtime.kill(keeper)
+    await wait_for(lambda: lab.runtime.counters()["timers"] == 0)
+    assert lab.runtime.counters()["signals"] == 0
+
+
+async def test_what_a_timer_for_the_dead_would_have_brought_is_closed(lab: Lab) -> None:
+    await lab.passes(f"""
+        {START}
+          (i32.store 1000:i32 0x0100007f:i32)
+          (is32 (networking.udp_bind 4:i32 1000:i32 0:i32 0:i32 0:i32 0:i32) 0:i32)
+          (message.create_data 0:i64 0:i64)
+          (is64 (message.push_udp_socket 0:i64) 0:i64)
+          (drop (timer.send_after {SELF} 3600000:i64)))""")
+    await wait_for(lambda: not lab.runtime._resources._sent)
