@@ -26,15 +26,18 @@ async def watch_memory(core: Core) -> None:
     """Keep the core's memory pressure up to date until cancelled."""
     while True:
         await trio.sleep(CHECK_S)
-        if core.counters()["processes"] >= PROCESSES:
-            available, total = available_memory()
-            core.set_pressure(available < total * FRACTION)
-        else:
+        if core.counters()["processes"] < PROCESSES:
             core.set_pressure(False)
+            continue
+        try:
+            available, total = available_memory()
+        except OSError:
+            continue  # no descriptor is left for the file: what was last known still counts
+        core.set_pressure(available < total * FRACTION)
 
 
 def available_memory() -> tuple[int, int]:
-    """(available, total) kibibytes of this machine, as Linux's /proc/meminfo says."""
+    """(available, total) kibibytes of this machine, as Linux's /proc/meminfo says. Raises OSError."""
     values = {}
     for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
         key, _, rest = line.partition(":")
