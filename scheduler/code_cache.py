@@ -8,9 +8,11 @@ be used is as good as none, and no failure here is more than a warning.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import tempfile
 import time
+from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 from typing import Final, final
@@ -31,6 +33,12 @@ ABANDONED_S: Final = 3600.0
 WASMTIME_VERSION: Final = version("wasmtime")
 SUFFIX: Final = ".cwasm"
 HALF_WRITTEN: Final = ".part"
+LOCK: Final = ".lock"
+TURN_S: Final = 60.0
+"""seconds to wait for another process that compiles the same; a stopped one must not hold up the others for
+ever, and the largest modules seen take 10."""
+TURN_POLL_S: Final = 0.02
+"""seconds between two looks whether it is done"""
 
 _log = structlog.get_logger("luna.code_cache")
 
@@ -73,6 +81,26 @@ class CodeCache:
         except OSError as error:
             _log.warning("old compiled code not removed", path=str(self._folder), reason=str(error))
 
+    @contextlib.contextmanager
+    def turn(self, sha256: bytes, max_wait_s: float = TURN_S) -> Iterator[None]:
+        """Compile within this: another process that came first is waited for, and `load` then has its work.
+
+        cargo-nextest starts a process for each test, all of one new binary and several at once. Without a
+        lock, because the wait was too long or the folder gives none, the work is only done twice.
+        """
+        with contextlib.ExitStack() as stack:
+            try:
+                self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+                # One file for 1/256 of all modules: lock files can never be removed without a race.
+                path = self._folder / f"{sha256[:1].hex()}{LOCK}"
+                descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            except OSError:
+                pass  # `store` will say what is wrong with the folder
+            else:
+                stack.callback(os.close, descriptor)
+                _wait_for_lock(descriptor, max_wait_s)
+            yield
+
     def _path(self, engine: Engine, sha256: bytes) -> Path:
         return self._folder / f"{sha256.hex()}-{engine.mode.name}-{WASMTIME_VERSION}{SUFFIX}"
 
@@ -94,6 +122,22 @@ class CodeCache:
             with contextlib.suppress(FileNotFoundError):
                 Path(path).unlink()
             total -= size
+
+
+def _wait_for_lock(descriptor: int, max_wait_s: float) -> None:
+    """Lock a file until it is closed, or give up."""
+    give_up = time.monotonic() + max_wait_s
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= give_up:
+                return
+            time.sleep(TURN_POLL_S)
+        except OSError:
+            return  # a file system without locks
+        else:
+            return
 
 
 def _write(path: Path, code: bytes) -> None:

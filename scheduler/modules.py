@@ -223,16 +223,25 @@ class Modules:
 
     def _compile(self, engine: Engine, source: bytes, sha256: bytes, name: str) -> wasmtime.Module:
         """Runs in a worker thread; compiling does not hold the GIL."""
-        cached = None if self._cache is None else self._cache.load(engine, sha256)
+        if self._cache is None:
+            return _compile_new(engine, source, name)
+        cached = self._cache.load(engine, sha256)
         if cached is not None:
             return cached
-        try:
-            compiled = wasmtime.Module(engine.engine, source)
-        except wasmtime.WasmtimeError as error:
-            raise InvalidError(f"{name} is not a valid WebAssembly module: {error}") from None
-        if self._cache is not None:
+        with self._cache.turn(sha256):
+            cached = self._cache.load(engine, sha256)  # another process may have been first
+            if cached is not None:
+                return cached
+            compiled = _compile_new(engine, source, name)
             self._cache.store(engine, sha256, compiled)
-        return compiled
+            return compiled
+
+
+def _compile_new(engine: Engine, source: bytes, name: str) -> wasmtime.Module:
+    try:
+        return wasmtime.Module(engine.engine, source)
+    except wasmtime.WasmtimeError as error:
+        raise InvalidError(f"{name} is not a valid WebAssembly module: {error}") from None
 
 
 def data_segment_bytes(source: bytes) -> int:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import threading
+import time
 from pathlib import Path
 from typing import Any, cast
 
@@ -132,3 +134,39 @@ def test_files_of_others_are_neither_counted_nor_removed(tmp_path: Path) -> None
     cache.store(ENGINE, key(1), COMPILED)
     assert other.exists()
     assert holds(cache, 1)
+
+
+def test_who_compiles_the_same_is_waited_for(tmp_path: Path) -> None:
+    cache, seen = CodeCache(tmp_path), list[wasmtime.Module | None]()
+
+    def come_second() -> None:
+        with CodeCache(tmp_path).turn(key(1)):
+            seen.append(cache.load(ENGINE, key(1)))
+
+    second = threading.Thread(target=come_second)
+    with cache.turn(key(1)):
+        second.start()
+        second.join(timeout=0.2)  # would have seen that there is nothing
+        assert not seen
+        cache.store(ENGINE, key(1), COMPILED)
+    second.join()
+    assert seen[0] is not None
+
+
+def test_the_wait_for_one_that_never_ends_does(tmp_path: Path) -> None:
+    with CodeCache(tmp_path).turn(key(1)), CodeCache(tmp_path).turn(key(1), max_wait_s=0.05):
+        pass
+
+
+def test_a_failed_attempt_leaves_the_turn_to_the_next(tmp_path: Path) -> None:
+    with pytest.raises(ZeroDivisionError), CodeCache(tmp_path).turn(key(1)):
+        raise ZeroDivisionError
+    started = time.monotonic()
+    with CodeCache(tmp_path).turn(key(1), max_wait_s=1000):
+        assert time.monotonic() - started < 500
+
+
+def test_without_a_folder_nobody_waits(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with CodeCache(tmp_path / "file").turn(key(1)), CodeCache(tmp_path / "file").turn(key(1)):
+        pass
