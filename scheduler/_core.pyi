@@ -21,7 +21,7 @@ FAILED: Final = 8
 FLOOD: Final = 9
 FORGOTTEN: Final = 10
 
-ProcessValues = tuple[int, int, bytes, str, str, int, int, int]
+ProcessValues = tuple[int, int, int, bytes, str, str, int, int, int]
 
 def prepare_config(config: int, copies_data: bool) -> None: ...
 

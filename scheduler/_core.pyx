@@ -80,6 +80,7 @@ def prepare_config(size_t config, bint copies_data) -> None:
 cdef struct Snapshot:
     int64_t pid
     int64_t parent
+    uint64_t environment
     uint8_t sha256[32]
     char entry[SNAPSHOT_ENTRY_BYTES]
     int state
@@ -100,6 +101,7 @@ cdef void take_snapshots(Shard* shard, vector[Snapshot]* snapshots) noexcept nog
             continue
         snapshot.pid = process.pid
         snapshot.parent = process.parent
+        snapshot.environment = process.environment
         memcpy(snapshot.sha256, process.module.sha256, 32)
         strncpy(snapshot.entry, process.entry, SNAPSHOT_ENTRY_BYTES - 1)
         snapshot.entry[SNAPSHOT_ENTRY_BYTES - 1] = 0
@@ -495,7 +497,7 @@ cdef class Core:
         return events
 
     def processes(self) -> list:
-        """Live processes: (pid, parent, module SHA-256, entry, state, messages, memory bytes, age ns)."""
+        """Live processes: (pid, parent, environment, module SHA-256, entry, state, messages, memory bytes, age ns)."""
         cdef int index
         cdef int64_t now = luna_now_ns()
         cdef vector[Snapshot] snapshots
@@ -507,7 +509,7 @@ cdef class Core:
                 take_snapshots(&self.runtime.shards[index], &snapshots)
             for snapshot in snapshots:
                 found.append((
-                    snapshot.pid, snapshot.parent, (<char*>snapshot.sha256)[:32],
+                    snapshot.pid, snapshot.parent, snapshot.environment, (<char*>snapshot.sha256)[:32],
                     snapshot.entry.decode("utf-8", "replace"), STATES[snapshot.state],
                     snapshot.messages, snapshot.memory_bytes, now - snapshot.born_ns,
                 ))

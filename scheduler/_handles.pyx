@@ -114,7 +114,7 @@ cdef class NativeOutput:
     def read(self, int64_t position) -> tuple:
         """What came since `position` (0 at first).
 
-        Returns ([(stream 1 or 2, bytes), ...], next position, bytes of text the log
+        Returns ([(stream 1 or 2, pid of the writer, bytes), ...], next position, bytes of text the log
         has given up since its beginning, closed). When nothing came and the process lives, one
         EVENT_OUTPUT follows at its next write or at its end.
         """
@@ -122,6 +122,7 @@ cdef class NativeOutput:
         cdef char* copy = NULL
         cdef size_t size, offset
         cdef uint32_t length
+        cdef int64_t writer
         cdef int64_t dropped
         cdef bint closed
         with nogil:
@@ -146,8 +147,9 @@ cdef class NativeOutput:
         offset = 0
         while offset < size:
             memcpy(&length, copy + offset + 1, 4)
-            records.append((copy[offset], copy[offset + 5:offset + 5 + length]))
-            offset += 5 + length
+            memcpy(&writer, copy + offset + 5, 8)
+            records.append((copy[offset], writer, copy[offset + RECORD_HEADER:offset + RECORD_HEADER + length]))
+            offset += RECORD_HEADER + length
         free(copy)
         return records, position + <int64_t>size, dropped, closed
 

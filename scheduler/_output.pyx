@@ -27,10 +27,6 @@ cdef extern from "<poll.h>" nogil:
     int POLLOUT
     int poll(pollfd*, unsigned long, int)
 
-cdef enum:
-    RECORD_HEADER = 5
-
-
 cdef Output* new_output(Runtime* runtime, int64_t pid, int mode, Output* leader) noexcept nogil:
     cdef Output* output = <Output*>calloc(1, sizeof(Output))
     cdef int index
@@ -127,7 +123,7 @@ cdef int take_held(Output* output, vector[int64_t]* released) noexcept nogil:
     return 1
 
 
-cdef int record(Output* output, int stream, const unsigned char* data, size_t size) noexcept nogil:
+cdef int record(Output* output, int64_t writer, int stream, const unsigned char* data, size_t size) noexcept nogil:
     """Append to a log; 1 when its followers lag behind."""
     cdef uint32_t length
     cdef int watched = 0
@@ -137,6 +133,7 @@ cdef int record(Output* output, int stream, const unsigned char* data, size_t si
         length = <uint32_t>size
         output.data[output.size] = <char>stream
         memcpy(output.data + output.size + 1, &length, 4)
+        memcpy(output.data + output.size + 5, &writer, 8)
         memcpy(output.data + output.size + RECORD_HEADER, data, size)
         output.size += RECORD_HEADER + size
         watched = output.watched
@@ -174,9 +171,9 @@ cdef ptrdiff_t write_output(Output* output, int stream, const unsigned char* dat
         return <ptrdiff_t>size
     if size > OUTPUT_RECORD_BYTES:
         size = OUTPUT_RECORD_BYTES
-    crowded = record(output, stream, data, size)
+    crowded = record(output, output.pid, stream, data, size)
     if output.leader != NULL:
-        crowded |= record(output.leader, stream, data, size)
+        crowded |= record(output.leader, output.pid, stream, data, size)
     if crowded and output.process != NULL:
         # This runs inside a WASI call, which cannot wait: the guest yields right after it.
         output.process.blocked_output = 1

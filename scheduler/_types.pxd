@@ -120,6 +120,7 @@ cdef enum:            # whether the log tells that a process failed
 cdef enum:
     OUTPUT_BUFFER = 0
     OUTPUT_INHERIT = 1
+    RECORD_HEADER = 13         # bytes of a record before its text
 
 cdef enum:
     COUNT_STORES = 0
@@ -262,7 +263,7 @@ cdef struct Output:
     int64_t pid
     int mode
     pthread_mutex_t lock
-    char* data                 # records: stream (1 byte), length (4 bytes), bytes
+    char* data                 # records: stream (1 byte), length (4), writer's pid (8), bytes
     size_t size
     size_t capacity
     int64_t start              # stream offset of data[0]

@@ -39,6 +39,8 @@ class ProcessInfo:
 
     pid: int
     parent: int
+    environment: int
+    """whose processes it can reach by their pids, and names it knows"""
     module: str
     entry: str
     state: str

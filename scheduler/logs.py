@@ -21,6 +21,8 @@ class LogChunk:
 
     stream: int
     """1 stdout, 2 stderr."""
+    pid: int
+    """who printed it: the process, or one of its descendants"""
     data: bytes
     dropped: int
     """bytes lost to the bound of the buffer since the chunk before."""
@@ -60,9 +62,9 @@ class LogReader:
             records, self._position, dropped, self._closed = self._output.read(self._position)
             # What the log gave up beyond the text this reader had got to is lost to it.
             lost = max(0, dropped - self._text)
-            self._text += lost + sum(len(data) for _, data in records)
-            for stream, data in records:
-                self._chunks.append(LogChunk(stream, data, lost))
+            self._text += lost + sum(len(data) for _, _, data in records)
+            for stream, writer, data in records:
+                self._chunks.append(LogChunk(stream, writer, data, lost))
                 lost = 0
         if self._chunks:
             return self._chunks.popleft()

@@ -243,10 +243,16 @@ class Runtime:
     def processes(self) -> list[ProcessInfo]:
         """Every live process, in order of birth."""
         infos = []
-        for pid, parent, sha256, entry, state, messages, memory, age_ns in sorted(self._core.processes()):
+        for pid, parent, environment, sha256, entry, state, messages, memory, age_ns in sorted(
+            self._core.processes()
+        ):
             module = self._modules.find(sha256)
             name = module.name if module is not None else sha256.hex()[:12]
-            infos.append(ProcessInfo(pid, parent, name, entry, state, messages, memory, age_ns // 1_000_000))
+            infos.append(
+                ProcessInfo(
+                    pid, parent, environment, name, entry, state, messages, memory, age_ns // 1_000_000
+                )
+            )
         return infos
 
     def logs(self, pid: int, *, follow: bool = False) -> LogReader:

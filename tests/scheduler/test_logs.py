@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import pytest
 import trio
 
@@ -125,6 +127,21 @@ async def test_what_children_print_is_in_the_log_of_the_one_who_leads_them(lab: 
     assert await lab.output(pid) == b"parent child grandchild"
     assert await lab.output(pid + 1) == b"child "
     assert await lab.output(pid + 2) == b"grandchild"
+
+
+async def test_each_piece_tells_who_printed_it(lab: Lab) -> None:
+    pid = await lab.spawn(f"""{PRINT}
+          (call $print 1:i32 @"parent ")
+          (process.monitor (call $spawn @"child"))
+          (is32 (call $receive_any 10000:i64) 2:i32)
+          (call $print 2:i32 @"again"))
+        (func (export "child") (call $print 1:i32 @"child "))""")
+    pieces: list[tuple[int, int, bytes]] = []
+    with lab.runtime.logs(pid) as reader, contextlib.suppress(trio.EndOfChannel):
+        while True:
+            chunk = await reader.receive()
+            pieces.append((chunk.pid, chunk.stream, chunk.data))
+    assert pieces == [(pid, 1, b"parent "), (pid + 1, 1, b"child "), (pid, 2, b"again")]
 
 
 async def test_a_child_may_print_after_its_leader_died(lab: Lab) -> None:

@@ -240,3 +240,19 @@ async def test_a_process_of_another_environment_does_not_exist(lab: Lab) -> None
     )
     assert lab.runtime.exists(other)
     assert [process.messages for process in lab.runtime.processes()] == [0]
+
+
+async def test_processes_tell_their_environment_which_is_that_of_their_parent(lab: Lab) -> None:
+    parent = """(func (export "_start") (drop (call $spawn @"child")) (call $park))
+        (func (export "child") (call $park))"""
+    first = await lab.spawn(parent, environment=7)
+    second = await lab.spawn(parent, environment=8)
+    await wait_for(lambda: len(lab.runtime.processes()) == 4)
+    found = {process.pid: process for process in lab.runtime.processes()}
+    environments = {pid: process.environment for pid, process in found.items()}
+    assert (environments[first], environments[second]) == (7, 8)
+    assert all(
+        process.environment == environments[process.parent] for process in found.values() if process.parent
+    )
+    for pid in found:
+        lab.runtime.kill(pid)
