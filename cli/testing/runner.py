@@ -1,7 +1,7 @@
 """Runs the tests of a binary: each as a process in an environment of its own, and so with names of its own.
 
 Like Lunatic's, all run at the same time unless told otherwise. A test is over when its own process is; what
-it left behind is killed then, for it would go on and take the time of other tests.
+is left in its environment is killed then, for it would go on and take the time of other tests.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, final
 
 from luna.cli.testing.capture import Capture
-from luna.cli.testing.families import Families
 from luna.cli.testing.report import SLOW_S
 from luna.cli.testing.verdict import judge
 from luna.proto.errors import InvalidError, LunaError
@@ -59,7 +58,6 @@ class TestRunner:
         self._options = options
         self._report = report
         self._echo = echo
-        self._families = Families()
 
     async def run(self, tests: tuple[TestCase, ...]) -> None:
         """Run the tests, those ignored left out, and tell the report.
@@ -86,7 +84,6 @@ class TestRunner:
         import trio
 
         self._report.start(test)
-        self._families.begin()
         try:
             pid = await self._runtime.spawn(
                 self._module,
@@ -101,15 +98,14 @@ class TestRunner:
                 f"cannot start the test {test.name}: {error.message}", hint=error.hint
             ) from error
         # Nothing is awaited before its end and its output are waited for: the runtime forgets both in time.
-        self._families.add(pid)
-        capture = Capture()
+        capture = Capture(pid)
         task_status.started()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._read, self._runtime.logs(pid, follow=True), capture)
             status = await self._wait(test, pid)
         failed = status.kind != 0
         self._report.finish(test, judge(test, failed, status.reason, capture.text()), capture.content())
-        await self._clean_up(pid)
+        await self._clean_up(environment)
         free.release()
 
     async def _wait(self, test: TestCase, pid: int) -> ExitStatus:
@@ -129,19 +125,19 @@ class TestRunner:
                     chunk = await reader.receive()
                 except trio.EndOfChannel:
                     return
-                capture.add(chunk.data)
+                capture.add(chunk.pid, chunk.data)
                 if self._options.nocapture:
                     self._echo(chunk.stream, chunk.data)
 
-    async def _clean_up(self, test: int) -> None:
+    async def _clean_up(self, environment: int) -> None:
         import trio
 
         for _ in range(KILL_ROUNDS):
-            processes = ((process.pid, process.parent) for process in self._runtime.processes())
-            left = self._families.left_behind(test, processes)
+            left = [
+                process.pid for process in self._runtime.processes() if process.environment == environment
+            ]
             if not left:
                 break
             for pid in left:
                 self._runtime.kill(pid)
             await trio.sleep(KILL_PAUSE_S)
-        self._families.remove(test)

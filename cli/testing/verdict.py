@@ -1,4 +1,4 @@
-"""Whether a test passed, by how its process ended and what it printed. Pure.
+"""Whether a test passed, by how its process ended and what that process printed. Pure.
 
 A process that panics traps, as one does that is killed: only the message on stderr tells the two apart. Rust
 up to 1.72 writes `panicked at 'MESSAGE', FILE:LINE:COLUMN`, later versions `panicked at FILE:LINE:COLUMN:`
@@ -52,7 +52,7 @@ def _message(text: str) -> str | None:
 
 
 def judge(test: TestCase, failed: bool, reason: str, printed: str) -> Verdict:
-    """The verdict on a test whose process failed, or ended normally, for `reason`.
+    """The verdict on a test whose process failed, or ended normally, for `reason`, and itself `printed` that.
 
     A test that should panic has passed if any of its panics fits: one that was caught before counts too.
     """

@@ -250,7 +250,46 @@ def test_what_children_print_belongs_to_the_test(luna: Luna, project: Project) -
     child = '(func (export "child") (call $print 1:i32 @"from the child\\n") unreachable)'
     outcome = luna("run", project.built(binary(("m::parent", body), more=child)))
     assert (outcome.code, summary(outcome)) == (1, "FAILED. 0 passed; 1 failed; 0 ignored")
-    assert "---- m::parent stdout ----\nfrom the child\nnote: Process trapped or " in outcome.stdout
+    assert (
+        "---- m::parent stdout ----\n --- process 0 stdout ---\n --- process 1 stdout ---\nfrom the child\n"
+        "note: Process trapped or "
+    ) in outcome.stdout
+
+
+PANICKING_CHILD = f"""
+    (func $after_child (export "after_child")
+      (process.die_when_link_dies 0:i32)
+      (drop (call $spawn_link 1:i64 @"child"))
+      (is32 (call $receive_any -1:i64) 1:i32))
+    (func (export "child") (call $print 2:i32 @"{NEW_PANIC}") unreachable)"""
+OTHER_PANIC = "thread '<unnamed>' panicked at src/lib.rs:9:9:\\nmine\\n"
+
+
+def test_words_of_a_test_and_of_its_child_are_apart(luna: Luna, project: Project) -> None:
+    body = '(call $print 1:i32 @"one\\n") (call $after_child) (call $print 1:i32 @"two\\n") unreachable'
+    outcome = luna("run", project.built(binary(("m::parent", body), more=PANICKING_CHILD)))
+    own = "---- m::parent stdout ----\n --- process 0 stdout ---\none\ntwo\n"
+    assert f"{own} --- process 1 stdout ---\n\nthread " in outcome.stdout
+
+
+def test_panic_of_a_child_is_not_the_test_s(luna: Luna, project: Project) -> None:
+    own = f'(call $after_child) (call $print 2:i32 @"{OTHER_PANIC}") unreachable'
+    tests = (
+        (r"#panic_a\\#b#m::child_s", own),
+        ("#panic_mine#m::own", own),
+        (r"#panic_a\\#b#m::silent", "(call $after_child) unreachable"),
+        ("m::trapped", "(call $after_child) unreachable"),
+    )
+    outcome = luna("run", project.built(binary(*tests, more=PANICKING_CHILD)), "--test-threads", "1")
+    assert re.findall(r"test (m::\w+).* \.\.\. (\w+)", outcome.stdout) == [
+        ("m::child_s", "FAILED"),
+        ("m::own", "ok"),
+        ("m::silent", "FAILED"),
+        ("m::trapped", "FAILED"),
+    ]
+    assert 'panic message: "mine",\n expected substring: "a#b"\n' in outcome.stdout
+    assert 'but expected a panic that contains "a#b"' in outcome.stdout
+    assert "note: Process trapped or received kill signal\ntrap: " in outcome.stdout
 
 
 def test_thousand_tests_at_once(luna: Luna, project: Project) -> None:

@@ -88,6 +88,7 @@ async def test_environments_are_apart_and_pids_are_not_shared() -> None:
 
 CHILDREN = """
     (func (export "child") (drop (call $spawn @"grandchild")) (call $spin))
+    (func (export "orphan") (drop (call $spawn @"grandchild")))
     (func (export "grandchild") (call $park))"""
 
 
@@ -98,6 +99,17 @@ async def test_what_a_test_leaves_behind_is_killed(threads: int | None) -> None:
         report = await rig.run(*[body] * 4, more=CHILDREN, threads=threads)
         assert len(report.passed) == 4
         await wait_for(lambda: rig.lab.runtime.statistics().processes == 0)
+
+
+async def test_grandchild_whose_parent_is_gone_is_killed_while_other_tests_run() -> None:
+    async with open_rig() as rig, trio.open_nursery() as nursery:
+        # The monitor tells the test that the child is gone, and so that nothing leads to the grandchild.
+        body = """(local $child i64) (local.set $child (call $spawn @"orphan"))
+            (process.monitor (local.get $child)) (drop (call $receive_any -1:i64))"""
+        nursery.start_soon(partial(rig.run, "(gate)", body, more=CHILDREN))
+        await wait_for(lambda: b"test m::1 ... ok\n" in rig.written)
+        await wait_for(lambda: rig.lab.runtime.statistics().processes == 1)
+        rig.lab.gate.set()
 
 
 async def test_children_of_a_running_test_live_while_others_end() -> None:
