@@ -124,14 +124,19 @@ cdef int add(Names* names, const string& key, const Registered& process) noexcep
     return 1
 
 
+cdef int was_born(Runtime* runtime, int64_t pid) noexcept nogil:
+    """Whether the pid is of this node and was given to a process: guests may register any number."""
+    return pid >> NODE_SHIFT == runtime.node_id and pid & ((<int64_t>1 << NODE_SHIFT) - 1) <= luna_load64(&runtime.next_serial)
+
+
 cdef int is_dead(Runtime* runtime, const Registered& process) noexcept nogil:
-    return process.pid >> NODE_SHIFT == runtime.node_id and not is_alive(runtime, process.pid, ANY_ENVIRONMENT)
+    return was_born(runtime, process.pid) and not is_alive(runtime, process.pid, ANY_ENVIRONMENT)
 
 
 cdef int mark_named(Runtime* runtime, int64_t pid) noexcept nogil:
-    """Have a process forget its names when it dies; 0 when it is dead. One of another node is alive."""
+    """Have a process forget its names when it dies; 0 when it is dead. What was not born here has not died."""
     cdef Process* process
-    if pid >> NODE_SHIFT != runtime.node_id:
+    if not was_born(runtime, pid):
         return 1
     process = lock_process(runtime, pid)
     if process == NULL:

@@ -100,7 +100,8 @@ class Fuzzing:
             elif not begun:
                 sys.exit(f"no worker can be started: {record['errors']}")
             elif record["code"] or first <= last:
-                self._note(begun[0], begun[1], f"the worker ended with code {record['code']}: {record['errors']}")
+                problem = f"the worker ended with code {record['code']}: {record['errors']}"
+                self._note(begun[0], begun[1], problem)
                 return begun[1] + 1
         return first
 

@@ -98,9 +98,12 @@ async def test_names_take_so_many_bytes_and_die_with_their_process(lab: Lab) -> 
 
 
 async def test_a_name_for_who_is_dead_stands_for_nobody(lab: Lab) -> None:
-    await lab.passes(f"""{GET} {START}
+    await lab.passes(f"""{GET} (func (export "dies")) {START} (local $dead i64)
+        (local.set $dead (call $spawn @"dies"))
+        (process.monitor (local.get $dead))
+        (is32 (call $receive_any -1:i64) 2:i32)
         (registry.put @"name" 0:i64 {SELF})
-        (registry.put @"name" 0:i64 999999:i64)
+        (registry.put @"name" 0:i64 (local.get $dead))
         (is32 (call $get @"name") 1:i32))""")
 
 
@@ -310,3 +313,13 @@ async def test_get_or_spawn_in_a_start_section_traps_and_holds_no_name(lab: Lab)
     await lab.passes(source)
     lab.gate.set()
     await lab.wait_exit(holder)
+
+
+async def test_a_number_that_no_process_had_yet_can_be_registered(lab: Lab) -> None:
+    await lab.passes(f"""{GET}
+        (func (export "_start")
+          (registry.put @"name" 5:i64 777777:i64)
+          (is32 (call $get @"name") 0:i32)
+          (is64 (i64.load 0:i32) 5:i64) (is64 (i64.load 8:i32) 777777:i64)
+          (registry.remove @"name")
+          (is32 (call $get @"name") 1:i32))""")
