@@ -19,6 +19,9 @@ from luna.proto.errors import LunaError, NotFoundError
 
 from .fake_gateway import FakeGateway
 
+PATIENCE_S = 20.0
+"""seconds a test waits for what should take milliseconds, a goodbye at most one: this machine may be busy."""
+
 _started_ms = itertools.count(1)
 
 
@@ -108,7 +111,7 @@ async def open_peer_node(
         try:
             yield node
             if leave:
-                with trio.fail_after(2):
+                with trio.fail_after(PATIENCE_S):
                     await node.peers.leave("the test is over")
         finally:
             nursery.cancel_scope.cancel()
