@@ -31,9 +31,17 @@ cdef enum:
     CLOCK_MONOTONIC_ID = 1
     ABSOLUTE_TIME = 1
     SUBSCRIBE_READ = 1
+    FDSTAT_BYTES = 24
+    CHARACTER_DEVICE = 2
+    RIGHT_READ = 1 << 1
+    RIGHT_WRITE = 1 << 6
+    TERMINAL_RIGHTS = 1 << 3 | 1 << 21 | 1 << 27   # set flags, attributes, poll
     STDIN = 0
     FIRST_FILE = 3             # descriptors below are the standard streams
     NAMESPACE_BYTES = 24       # of "wasi_snapshot_preview1::"
+
+cdef extern from "<unistd.h>" nogil:
+    int isatty(int)
 
 cdef extern from "<time.h>" nogil:
     struct timespec:
@@ -334,6 +342,28 @@ cdef void fd_write(void* env, wasmtime_caller_t* caller, const wasmtime_val_t* a
     free(buffer)
 
 
+cdef void fd_fdstat_get(void* env, wasmtime_caller_t* caller, const wasmtime_val_t* args, size_t nargs, wasmtime_val_t* results, size_t nresults, wasm_trap_t** trap_out, wasmtime_async_continuation_t* continuation) noexcept nogil:
+    """A terminal is told as one: programs then print line by line, or in colours."""
+    cdef Process* process = caller_process(caller)
+    cdef int stream = args[0].of.i32
+    cdef uint8_t* out
+    cdef uint64_t rights
+    if not 0 <= stream < FIRST_FILE or process.replaced_streams >> stream & 1 or \
+            process.output.mode != OUTPUT_INHERIT or not isatty(stream):
+        pass_on(env, caller, args, nargs, results, nresults, trap_out, continuation)
+        return
+    out = span(process, caller, <uint32_t>args[1].of.i32, FDSTAT_BYTES)
+    if out == NULL:
+        answer(results, continuation, ERRNO_FAULT)
+        return
+    # Without the rights to seek and tell, which is what libraries go by.
+    rights = TERMINAL_RIGHTS | (RIGHT_READ if stream == STDIN else RIGHT_WRITE)
+    memset(out, 0, FDSTAT_BYTES)
+    out[0] = CHARACTER_DEVICE
+    memcpy(out + 8, &rights, 8)
+    answer(results, continuation, 0)
+
+
 cdef void replace_descriptor(void* env, wasmtime_caller_t* caller, const wasmtime_val_t* args, size_t nargs, wasmtime_val_t* results, size_t nresults, wasm_trap_t** trap_out, wasmtime_async_continuation_t* continuation) noexcept nogil:
     """fd_close and fd_renumber: a standard stream may be gone afterwards, or be another file."""
     cdef int streams = 0
@@ -363,6 +393,7 @@ def functions():
         (wasi, "poll_oneoff"): (<size_t>poll_oneoff, True),
         (wasi, "sched_yield"): (<size_t>sched_yield, True),
         (wasi, "fd_read"): (<size_t>fd_read, True),
+        (wasi, "fd_fdstat_get"): (<size_t>fd_fdstat_get, True),
         (wasi, "fd_write"): (<size_t>fd_write, True),
         (wasi, "fd_close"): (<size_t>replace_descriptor, True),
         (wasi, "fd_renumber"): (<size_t>replace_descriptor, True),

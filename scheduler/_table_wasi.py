@@ -34,7 +34,13 @@ ROWS: Final[tuple[HostCall, ...]] = (
     _wasi("fd_allocate", "fd:i32 offset:i64 len:i64 -> i32", "Makes room in a file."),
     _wasi("fd_close", "fd:i32 -> i32", "Closes a file.", suspends=True, where=Where.NATIVE),
     _wasi("fd_datasync", "fd:i32 -> i32", "Flushes a file's data."),
-    _wasi("fd_fdstat_get", "fd:i32 stat:out -> i32", "Type, flags and rights of a descriptor."),
+    _wasi(
+        "fd_fdstat_get",
+        "fd:i32 stat:out -> i32",
+        "Type, flags and rights of a descriptor.",
+        suspends=True,
+        where=Where.NATIVE,
+    ),
     _wasi("fd_fdstat_set_flags", "fd:i32 flags:i32 -> i32", "Sets the flags of a descriptor."),
     _wasi(
         "fd_fdstat_set_rights",

@@ -143,6 +143,7 @@ def test_wasi_is_wasmtimes_but_for_calls_that_wait_or_need_directories_clocks_an
     assert ours == {"clock_time_get", "poll_oneoff", "proc_exit", "sched_yield"} | relayed
     assert {name for name in relayed if not name.startswith("path_")} == {
         "fd_close",
+        "fd_fdstat_get",
         "fd_filestat_get",
         "fd_prestat_dir_name",
         "fd_prestat_get",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -217,3 +218,39 @@ def test_others_run_while_a_process_polls_the_input(tmp_path: Path) -> None:
         assert process.stdout is not None
         assert process.stdout.read(5) == b"alive"
         assert process.wait(PATIENCE_S) == 0
+
+
+# Exits with bits 0 to 2 set for streams that are terminals, as wasi-libc's isatty tells them.
+TERMINALS = """
+    (func (export "_start") (local $fd i32) (local $bits i32)
+      (loop $again
+        (is32 (wasi.fd_fdstat_get (local.get $fd) 0:i32) 0:i32)
+        (if (i32.and
+            (i32.eq (i32.load8_u 0:i32) 2:i32) (i64.eqz (i64.and (i64.load 8:i32) 36:i64)))
+          (then (local.set $bits (i32.or (local.get $bits) (i32.shl 1:i32 (local.get $fd))))))
+        (br_if $again (i32.lt_u (local.tee $fd (i32.add (local.get $fd) 1:i32)) 3:i32)))
+      (wasi.proc_exit (local.get $bits)))"""
+
+
+def test_a_terminal_is_told_as_one_and_a_pipe_is_not(tmp_path: Path) -> None:
+    (tmp_path / "guest.wat").write_bytes(guest(TERMINALS))
+    ours, theirs = os.openpty()
+    try:
+        for stdin, stdout, bits in (
+            (theirs, theirs, 3),
+            (subprocess.DEVNULL, theirs, 2),
+            (theirs, subprocess.PIPE, 1),
+        ):
+            ended = subprocess.run(
+                [sys.executable, "-m", "luna.cli.luna", "run", "guest.wat"],
+                stdin=stdin,
+                stdout=stdout,
+                stderr=subprocess.PIPE,
+                cwd=tmp_path,
+                check=False,
+                timeout=PATIENCE_S,
+            )
+            assert ended.returncode == bits, ended.stderr
+    finally:
+        os.close(ours)
+        os.close(theirs)
