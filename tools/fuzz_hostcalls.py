@@ -67,6 +67,10 @@ def records(
         yield {"code": code, "errors": errors.read()}
 
 
+class NoWorkerError(Exception):
+    """A worker ended before it ran anything."""
+
+
 class Fuzzing:
     """The harm found so far, and what was counted."""
 
@@ -98,7 +102,7 @@ class Fuzzing:
                 for row, what, number in record["counts"]:
                     self.counts[row, what] += number
             elif not begun:
-                sys.exit(f"no worker can be started: {record['errors']}")
+                raise NoWorkerError(f"a worker ended with code {record['code']} at once: {record['errors']}")
             elif record["code"] or first <= last:
                 problem = f"the worker ended with code {record['code']}: {record['errors']}"
                 self._note(begun[0], begun[1], problem)
@@ -147,11 +151,15 @@ def main() -> int:
         fuzzing = Fuzzing(arguments.batch, arguments.count, setting)
         end = time.monotonic() + arguments.seconds
         first, last = arguments.first, arguments.first + arguments.seeds - 1
-        while first <= last and time.monotonic() < end:
-            chunk = min(last, first + CHUNK * arguments.batch - 1)
-            fuzzing.run(first, chunk)
-            first = chunk + 1
-            print(f"{fuzzing.done} seeds, up to {chunk}", flush=True)
+        problem = ""
+        try:
+            while first <= last and time.monotonic() < end:
+                chunk = min(last, first + CHUNK * arguments.batch - 1)
+                fuzzing.run(first, chunk)
+                first = chunk + 1
+                print(f"{fuzzing.done} seeds, up to {chunk}", flush=True)
+        except NoWorkerError as error:
+            problem = str(error)
         found = sorted(Path(reports).iterdir())
         for report in found:
             print(f"--- {report.name}\n{report.read_text(errors='replace')}")
@@ -160,7 +168,9 @@ def main() -> int:
     print(
         f"{fuzzing.done} seeds; harm was done by {', '.join(fuzzing.harmful) or 'none'}; {len(found)} reports"
     )
-    return 1 if fuzzing.harmful or found else 0
+    if problem:
+        print(problem, file=sys.stderr)
+    return 1 if fuzzing.harmful or found or problem else 0
 
 
 if __name__ == "__main__":
