@@ -142,9 +142,15 @@ ROWS: Final[tuple[HostCall, ...]] = (
         "process_id",
         "-> i64",
         "The caller's process id.",
-        departs="In a cluster it holds the id of the node, so it is good on all nodes and never used again.",
+        departs="In a cluster it holds the id of the node, so it is good on all nodes and never used again. "
+        "The tests of one run share the numbers; in Lunatic each test's begin with 1.",
     ),
-    _process("environment_id", "-> i64", "The caller's environment."),
+    _process(
+        "environment_id",
+        "-> i64",
+        "The caller's environment.",
+        departs="Each test that `luna run` runs has one of its own, from 1 on; in Lunatic all have 0.",
+    ),
     _process(
         "link",
         "tag:i64 process:i64",
