@@ -23,6 +23,7 @@ class Refusal(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     NAME_TAKEN: _ClassVar[Refusal]
     ID_TAKEN: _ClassVar[Refusal]
     DECLARED_DEAD: _ClassVar[Refusal]
+    EXPELLED: _ClassVar[Refusal]
 
 class ExitKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -52,6 +53,7 @@ OTHER_CLUSTER: Refusal
 NAME_TAKEN: Refusal
 ID_TAKEN: Refusal
 DECLARED_DEAD: Refusal
+EXPELLED: Refusal
 EXIT_NORMAL: ExitKind
 EXIT_FAILURE: ExitKind
 EXIT_KILLED: ExitKind
@@ -99,36 +101,50 @@ class Member(_message.Message):
     def __init__(self, node: _Optional[_Union[NodeInfo, _Mapping]] = ..., state: _Optional[_Union[MemberState, str]] = ..., incarnation: _Optional[int] = ...) -> None: ...
 
 class Hello(_message.Message):
-    __slots__ = ("protocol_min", "protocol_max", "node", "members", "refusal", "detail")
+    __slots__ = ("protocol_min", "protocol_max", "node", "members", "refusal", "detail", "incarnation", "session")
     PROTOCOL_MIN_FIELD_NUMBER: _ClassVar[int]
     PROTOCOL_MAX_FIELD_NUMBER: _ClassVar[int]
     NODE_FIELD_NUMBER: _ClassVar[int]
     MEMBERS_FIELD_NUMBER: _ClassVar[int]
     REFUSAL_FIELD_NUMBER: _ClassVar[int]
     DETAIL_FIELD_NUMBER: _ClassVar[int]
+    INCARNATION_FIELD_NUMBER: _ClassVar[int]
+    SESSION_FIELD_NUMBER: _ClassVar[int]
     protocol_min: int
     protocol_max: int
     node: NodeInfo
     members: _containers.RepeatedCompositeFieldContainer[Member]
     refusal: Refusal
     detail: str
-    def __init__(self, protocol_min: _Optional[int] = ..., protocol_max: _Optional[int] = ..., node: _Optional[_Union[NodeInfo, _Mapping]] = ..., members: _Optional[_Iterable[_Union[Member, _Mapping]]] = ..., refusal: _Optional[_Union[Refusal, str]] = ..., detail: _Optional[str] = ...) -> None: ...
+    incarnation: int
+    session: SessionOffer
+    def __init__(self, protocol_min: _Optional[int] = ..., protocol_max: _Optional[int] = ..., node: _Optional[_Union[NodeInfo, _Mapping]] = ..., members: _Optional[_Iterable[_Union[Member, _Mapping]]] = ..., refusal: _Optional[_Union[Refusal, str]] = ..., detail: _Optional[str] = ..., incarnation: _Optional[int] = ..., session: _Optional[_Union[SessionOffer, _Mapping]] = ...) -> None: ...
+
+class SessionOffer(_message.Message):
+    __slots__ = ("session", "proposed", "received")
+    SESSION_FIELD_NUMBER: _ClassVar[int]
+    PROPOSED_FIELD_NUMBER: _ClassVar[int]
+    RECEIVED_FIELD_NUMBER: _ClassVar[int]
+    session: int
+    proposed: int
+    received: int
+    def __init__(self, session: _Optional[int] = ..., proposed: _Optional[int] = ..., received: _Optional[int] = ...) -> None: ...
 
 class Frame(_message.Message):
-    __slots__ = ("envelopes", "session", "first_sequence", "acknowledged", "hello", "goodbye")
+    __slots__ = ("envelopes", "session", "sequence", "acknowledged", "hello", "goodbye")
     ENVELOPES_FIELD_NUMBER: _ClassVar[int]
     SESSION_FIELD_NUMBER: _ClassVar[int]
-    FIRST_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     ACKNOWLEDGED_FIELD_NUMBER: _ClassVar[int]
     HELLO_FIELD_NUMBER: _ClassVar[int]
     GOODBYE_FIELD_NUMBER: _ClassVar[int]
     envelopes: _containers.RepeatedCompositeFieldContainer[Envelope]
     session: int
-    first_sequence: int
+    sequence: int
     acknowledged: int
     hello: Hello
     goodbye: Goodbye
-    def __init__(self, envelopes: _Optional[_Iterable[_Union[Envelope, _Mapping]]] = ..., session: _Optional[int] = ..., first_sequence: _Optional[int] = ..., acknowledged: _Optional[int] = ..., hello: _Optional[_Union[Hello, _Mapping]] = ..., goodbye: _Optional[_Union[Goodbye, _Mapping]] = ...) -> None: ...
+    def __init__(self, envelopes: _Optional[_Iterable[_Union[Envelope, _Mapping]]] = ..., session: _Optional[int] = ..., sequence: _Optional[int] = ..., acknowledged: _Optional[int] = ..., hello: _Optional[_Union[Hello, _Mapping]] = ..., goodbye: _Optional[_Union[Goodbye, _Mapping]] = ...) -> None: ...
 
 class Goodbye(_message.Message):
     __slots__ = ("reason",)
@@ -137,7 +153,7 @@ class Goodbye(_message.Message):
     def __init__(self, reason: _Optional[str] = ...) -> None: ...
 
 class Envelope(_message.Message):
-    __slots__ = ("message", "link", "unlink", "link_died", "monitor", "stop_monitoring", "process_died", "kill", "exists", "exists_reply", "spawn", "spawn_reply", "gossip")
+    __slots__ = ("message", "link", "unlink", "link_died", "monitor", "stop_monitoring", "process_died", "kill", "exists", "exists_reply", "chunk", "spawn", "spawn_reply", "gossip", "probe", "probe_reply", "names", "groups")
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
     LINK_FIELD_NUMBER: _ClassVar[int]
     UNLINK_FIELD_NUMBER: _ClassVar[int]
@@ -148,9 +164,14 @@ class Envelope(_message.Message):
     KILL_FIELD_NUMBER: _ClassVar[int]
     EXISTS_FIELD_NUMBER: _ClassVar[int]
     EXISTS_REPLY_FIELD_NUMBER: _ClassVar[int]
+    CHUNK_FIELD_NUMBER: _ClassVar[int]
     SPAWN_FIELD_NUMBER: _ClassVar[int]
     SPAWN_REPLY_FIELD_NUMBER: _ClassVar[int]
     GOSSIP_FIELD_NUMBER: _ClassVar[int]
+    PROBE_FIELD_NUMBER: _ClassVar[int]
+    PROBE_REPLY_FIELD_NUMBER: _ClassVar[int]
+    NAMES_FIELD_NUMBER: _ClassVar[int]
+    GROUPS_FIELD_NUMBER: _ClassVar[int]
     message: Message
     link: Link
     unlink: Unlink
@@ -161,23 +182,54 @@ class Envelope(_message.Message):
     kill: Kill
     exists: Exists
     exists_reply: ExistsReply
+    chunk: Chunk
     spawn: Spawn
     spawn_reply: SpawnReply
     gossip: Gossip
-    def __init__(self, message: _Optional[_Union[Message, _Mapping]] = ..., link: _Optional[_Union[Link, _Mapping]] = ..., unlink: _Optional[_Union[Unlink, _Mapping]] = ..., link_died: _Optional[_Union[LinkDied, _Mapping]] = ..., monitor: _Optional[_Union[Monitor, _Mapping]] = ..., stop_monitoring: _Optional[_Union[StopMonitoring, _Mapping]] = ..., process_died: _Optional[_Union[ProcessDied, _Mapping]] = ..., kill: _Optional[_Union[Kill, _Mapping]] = ..., exists: _Optional[_Union[Exists, _Mapping]] = ..., exists_reply: _Optional[_Union[ExistsReply, _Mapping]] = ..., spawn: _Optional[_Union[Spawn, _Mapping]] = ..., spawn_reply: _Optional[_Union[SpawnReply, _Mapping]] = ..., gossip: _Optional[_Union[Gossip, _Mapping]] = ...) -> None: ...
+    probe: Probe
+    probe_reply: ProbeReply
+    names: Names
+    groups: Groups
+    def __init__(self, message: _Optional[_Union[Message, _Mapping]] = ..., link: _Optional[_Union[Link, _Mapping]] = ..., unlink: _Optional[_Union[Unlink, _Mapping]] = ..., link_died: _Optional[_Union[LinkDied, _Mapping]] = ..., monitor: _Optional[_Union[Monitor, _Mapping]] = ..., stop_monitoring: _Optional[_Union[StopMonitoring, _Mapping]] = ..., process_died: _Optional[_Union[ProcessDied, _Mapping]] = ..., kill: _Optional[_Union[Kill, _Mapping]] = ..., exists: _Optional[_Union[Exists, _Mapping]] = ..., exists_reply: _Optional[_Union[ExistsReply, _Mapping]] = ..., chunk: _Optional[_Union[Chunk, _Mapping]] = ..., spawn: _Optional[_Union[Spawn, _Mapping]] = ..., spawn_reply: _Optional[_Union[SpawnReply, _Mapping]] = ..., gossip: _Optional[_Union[Gossip, _Mapping]] = ..., probe: _Optional[_Union[Probe, _Mapping]] = ..., probe_reply: _Optional[_Union[ProbeReply, _Mapping]] = ..., names: _Optional[_Union[Names, _Mapping]] = ..., groups: _Optional[_Union[Groups, _Mapping]] = ...) -> None: ...
+
+class Chunk(_message.Message):
+    __slots__ = ("total", "data")
+    TOTAL_FIELD_NUMBER: _ClassVar[int]
+    DATA_FIELD_NUMBER: _ClassVar[int]
+    total: int
+    data: bytes
+    def __init__(self, total: _Optional[int] = ..., data: _Optional[bytes] = ...) -> None: ...
+
+class Probe(_message.Message):
+    __slots__ = ("reference", "node")
+    REFERENCE_FIELD_NUMBER: _ClassVar[int]
+    NODE_FIELD_NUMBER: _ClassVar[int]
+    reference: int
+    node: int
+    def __init__(self, reference: _Optional[int] = ..., node: _Optional[int] = ...) -> None: ...
+
+class ProbeReply(_message.Message):
+    __slots__ = ("reference", "reached")
+    REFERENCE_FIELD_NUMBER: _ClassVar[int]
+    REACHED_FIELD_NUMBER: _ClassVar[int]
+    reference: int
+    reached: bool
+    def __init__(self, reference: _Optional[int] = ..., reached: _Optional[bool] = ...) -> None: ...
 
 class Message(_message.Message):
-    __slots__ = ("to", "environment", "tag", "data")
+    __slots__ = ("to", "environment", "tag", "data", "modules")
     FROM_FIELD_NUMBER: _ClassVar[int]
     TO_FIELD_NUMBER: _ClassVar[int]
     ENVIRONMENT_FIELD_NUMBER: _ClassVar[int]
     TAG_FIELD_NUMBER: _ClassVar[int]
     DATA_FIELD_NUMBER: _ClassVar[int]
+    MODULES_FIELD_NUMBER: _ClassVar[int]
     to: int
     environment: int
     tag: int
     data: bytes
-    def __init__(self, to: _Optional[int] = ..., environment: _Optional[int] = ..., tag: _Optional[int] = ..., data: _Optional[bytes] = ..., **kwargs) -> None: ...
+    modules: _containers.RepeatedScalarFieldContainer[bytes]
+    def __init__(self, to: _Optional[int] = ..., environment: _Optional[int] = ..., tag: _Optional[int] = ..., data: _Optional[bytes] = ..., modules: _Optional[_Iterable[bytes]] = ..., **kwargs) -> None: ...
 
 class Link(_message.Message):
     __slots__ = ("to", "environment", "tag", "death_tag")
@@ -363,6 +415,14 @@ class Gossip(_message.Message):
     MEMBERS_FIELD_NUMBER: _ClassVar[int]
     members: _containers.RepeatedCompositeFieldContainer[Member]
     def __init__(self, members: _Optional[_Iterable[_Union[Member, _Mapping]]] = ...) -> None: ...
+
+class Names(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class Groups(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
 
 class ModuleRequest(_message.Message):
     __slots__ = ("sha256", "offset")

@@ -5,10 +5,10 @@ from __future__ import annotations
 from functools import cache
 from importlib import metadata
 
-PROTOCOL_MIN = 1
+PROTOCOL_MIN = 2
 """Oldest protocol between nodes that this code speaks."""
 
-PROTOCOL_MAX = 1
+PROTOCOL_MAX = 2
 """Newest protocol between nodes that this code speaks. Two nodes use the newest both know."""
 
 DISTRIBUTION = "luna-node"

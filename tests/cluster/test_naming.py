@@ -11,6 +11,7 @@ from luna.cluster.membership import Membership
 from luna.cluster.naming import judge_hello, must_go
 from luna.cluster.wire import make_hello
 from luna.proto import node_pb2
+from luna.proto.version import PROTOCOL_MAX, PROTOCOL_MIN
 from luna.proto.errors import InvalidError
 
 OWN = NodeInfo(1, "own", "c", "10.0.0.1:1", started_ms=1000)
@@ -64,7 +65,13 @@ def test_a_live_member_is_welcome_again(state: MemberState) -> None:
 
 @pytest.mark.parametrize(
     ("protocol_min", "protocol_max", "accepted"),
-    [(1, 1, True), (0, 1, True), (1, 9, True), (2, 9, False), (0, 0, False)],
+    [
+        (PROTOCOL_MIN, PROTOCOL_MAX, True),
+        (0, PROTOCOL_MIN, True),
+        (PROTOCOL_MAX, PROTOCOL_MAX + 9, True),
+        (PROTOCOL_MAX + 1, PROTOCOL_MAX + 9, False),
+        (0, PROTOCOL_MIN - 1, False),
+    ],
 )
 def test_protocol_ranges_must_overlap(protocol_min: int, protocol_max: int, accepted: bool) -> None:
     verdict = refusal(Membership(OWN), ALPHA, protocol_min=protocol_min, protocol_max=protocol_max)
