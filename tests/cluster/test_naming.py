@@ -11,8 +11,8 @@ from luna.cluster.membership import Membership
 from luna.cluster.naming import judge_hello, must_go
 from luna.cluster.wire import make_hello
 from luna.proto import node_pb2
-from luna.proto.version import PROTOCOL_MAX, PROTOCOL_MIN
 from luna.proto.errors import InvalidError
+from luna.proto.version import PROTOCOL_MAX, PROTOCOL_MIN
 
 OWN = NodeInfo(1, "own", "c", "10.0.0.1:1", started_ms=1000)
 ALPHA = NodeInfo(2, "alpha", "c", "10.0.0.2:1", started_ms=2000)
