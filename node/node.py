@@ -27,6 +27,7 @@ from luna.node.library import Library
 from luna.node.modules import ModuleStore
 from luna.node.node_queries import NodeQueries
 from luna.node.operations import Operations
+from luna.node.peer_services import PeerServices
 from luna.node.peers import Peers
 from luna.node.remote_spawn import RemoteSpawn
 from luna.node.state import NodeState, announced, open_state
@@ -171,7 +172,7 @@ async def _assemble(
         transport=transport,
         gateway=runtime.peers,
         membership=membership,
-        envelopes=spawns,
+        services=PeerServices(spawns),
         module_bytes=library.module_bytes,
         fatal=node.fail,
         insecure=options.insecure,

@@ -12,7 +12,6 @@ import trio
 
 from luna.cluster.members import NodeInfo
 from luna.node.session import Session, SessionEnd
-from luna.proto import node_pb2
 
 MAX_ARRIVALS = 4
 """accepted sessions of one peer that its task has not looked at yet; a correct peer has one at a time."""
@@ -34,14 +33,6 @@ class PeerCounts(Protocol):
     def envelopes_in(self) -> int: ...
     @property
     def envelopes_out(self) -> int: ...
-
-
-class Envelopes(Protocol):
-    """Who handles the envelopes that are not about members (trio, called in order, must not block)."""
-
-    def spawn_requested(self, peer: NodeInfo, spawn: node_pb2.Spawn) -> None: ...
-    def spawn_replied(self, peer: NodeInfo, reply: node_pb2.SpawnReply) -> None: ...
-    def peer_lost(self, peer_id: int) -> None: ...
 
 
 @dataclass(slots=True)

@@ -21,7 +21,8 @@ from luna.cluster.wire import gossip_to_proto, make_hello, members_from_proto, n
 from luna.node import keeping
 from luna.node.bridge import Bridge
 from luna.node.config import is_loopback_literal
-from luna.node.peer import Accepted, Envelopes, Peer, PeerGateway
+from luna.node.peer import Accepted, Peer, PeerGateway
+from luna.node.peer_services import PeerServices
 from luna.node.probe import nobody_listens
 from luna.node.session import Session, SessionEnd
 from luna.node.status import FATAL_REFUSALS, JoinRefusedError, SelfJoinError
@@ -48,7 +49,7 @@ class Peers:
         transport: Transport,
         gateway: PeerGateway,
         membership: Membership,
-        envelopes: Envelopes,
+        services: PeerServices,
         module_bytes: Callable[[bytes], Awaitable[bytes]],
         fatal: Callable[[LunaError], None],
         insecure: bool,
@@ -59,7 +60,7 @@ class Peers:
         self._bridge = bridge
         self._transport = transport
         self._gateway = gateway
-        self._envelopes = envelopes
+        self._services = services
         self._module_bytes = module_bytes
         self._fatal = fatal
         self._insecure = insecure
@@ -270,6 +271,9 @@ class Peers:
         if not peer.added:
             self._gateway.add_peer(peer.id)
             peer.added = True
+            member = self.membership.get(peer.id)
+            if member is not None:
+                self._services.peer_up(member.node)
         peer.session = session
         peer.connected.set()
         _log.info("connected", peer=self._name(peer.id), id=peer.id)
@@ -328,12 +332,8 @@ class Peers:
         match envelope.WhichOneof("signal"):
             case "gossip":
                 self._act(self.membership.merge_all(members_from_proto(envelope.gossip.members)))
-            case "spawn":
-                self._envelopes.spawn_requested(peer, envelope.spawn)
-            case "spawn_reply":
-                self._envelopes.spawn_replied(peer, envelope.spawn_reply)
             case _:
-                pass  # of a newer protocol: additions must not break older nodes
+                self._services.received(peer, envelope)
 
     # --- what the membership table asks for -------------------------------------------------
 
@@ -385,7 +385,7 @@ class Peers:
                 self._bridge.post_to_asyncio(session.close, f"the peer {reason}")
         if peer.added:
             self._gateway.remove_peer(node_id)
-        self._envelopes.peer_lost(node_id)
+        self._services.peer_lost(node_id)
         member = self.membership.get(node_id)
         if member is not None:
             self._bridge.post_to_asyncio(self._transport.drop_channel, member.node.address)

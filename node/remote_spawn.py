@@ -14,7 +14,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import structlog
@@ -30,6 +30,7 @@ from luna.node.convert import (
     params_from_proto,
 )
 from luna.node.library import Library
+from luna.node.peer_services import Handler
 from luna.node.status import LimitError
 from luna.proto import node_pb2
 from luna.proto.errors import (
@@ -85,6 +86,10 @@ class RemoteSpawn:
         """Handle the guest's calls from now on."""
         self._runtime.set_handler(NAMESPACE, "spawn", self._on_guest_spawn)
         self._runtime.set_handler(NAMESPACE, "spawn@0.12", self._on_guest_spawn_linked)
+
+    def handlers(self) -> Mapping[str, Handler]:
+        """The messages it takes from peers (PeerService)."""
+        return {"spawn": self.spawn_requested, "spawn_reply": self.spawn_replied}
 
     # --- the guest's side -------------------------------------------------------------------
 
@@ -219,6 +224,9 @@ class RemoteSpawn:
         if not reply.pid:
             pending.error = _error_of(reply, peer)
         pending.answered.set()
+
+    def peer_up(self, peer: NodeInfo) -> None:
+        """A session with a peer began: nothing waits for that."""
 
     def peer_lost(self, peer_id: int) -> None:
         """The session with a peer ended: its spawns fail, and those done for it stop."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -12,6 +12,7 @@ import trio
 from luna.cluster.members import NodeInfo
 from luna.cluster.membership import Membership
 from luna.node.bridge import Bridge
+from luna.node.peer_services import Handler, PeerServices
 from luna.node.peers import Peers
 from luna.node.transport import Transport
 from luna.proto import node_pb2
@@ -26,7 +27,10 @@ _started_ms = itertools.count(1)
 
 
 class PeerNode:
-    """What a test sees of one node; `lost`, `spawns`, `replies` and `errors` are filled as things happen."""
+    """What a test sees of one node.
+
+    `up`, `lost`, `spawns`, `replies` and `errors` are filled as things happen.
+    """
 
     bridge: Bridge
     transport: Transport
@@ -37,6 +41,7 @@ class PeerNode:
         self.id = node_id
         self.name = name
         self.gateway = FakeGateway()
+        self.up: list[int] = []
         self.lost: list[int] = []
         self.spawns: list[node_pb2.Spawn] = []
         self.replies: list[node_pb2.SpawnReply] = []
@@ -47,11 +52,17 @@ class PeerNode:
     def address(self) -> str:
         return f"127.0.0.1:{self.port}"
 
+    def handlers(self) -> Mapping[str, Handler]:
+        return {"spawn": self.spawn_requested, "spawn_reply": self.spawn_replied}
+
     def spawn_requested(self, peer: NodeInfo, spawn: node_pb2.Spawn) -> None:
         self.spawns.append(spawn)
 
     def spawn_replied(self, peer: NodeInfo, reply: node_pb2.SpawnReply) -> None:
         self.replies.append(reply)
+
+    def peer_up(self, peer: NodeInfo) -> None:
+        self.up.append(peer.id)
 
     def peer_lost(self, peer_id: int) -> None:
         self.lost.append(peer_id)
@@ -102,7 +113,7 @@ async def open_peer_node(
             membership=Membership(
                 NodeInfo(node_id, name, cluster, node.address, started_ms=next(_started_ms))
             ),
-            envelopes=node,
+            services=PeerServices(node),
             module_bytes=node.module_bytes,
             fatal=node.errors.append,
             insecure=False,

@@ -91,6 +91,7 @@ async def test_a_node_that_leaves_is_known_to_have_left(bridge: Bridge, tmp_path
             assert member is not None
             assert member.state.name == "LEFT"
             assert 2 not in node.gateway.peers()
+            assert 2 in node.up
             assert node.lost == [2]
 
 

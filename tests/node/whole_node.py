@@ -20,6 +20,7 @@ from luna.node.bridge import Bridge
 from luna.node.library import Library
 from luna.node.modules import ModuleStore
 from luna.node.node_queries import NodeQueries
+from luna.node.peer_services import PeerServices
 from luna.node.peers import Peers
 from luna.node.remote_spawn import RemoteSpawn
 from luna.node.transport import Transport
@@ -108,7 +109,7 @@ async def open_whole_node(
             transport=transport,
             gateway=runtime.peers,
             membership=membership,
-            envelopes=spawns,
+            services=PeerServices(spawns),
             module_bytes=node.library.module_bytes,
             fatal=node.errors.append,
             insecure=False,
