@@ -112,6 +112,25 @@ MAX_GOSSIP_MEMBERS = 64
 MAX_DETAIL_LENGTH = 1024
 """characters of text for people from a peer (Hello.detail, Goodbye.reason) that are kept and shown."""
 
+# --- Names of processes -----------------------------------------------------------------------
+
+MAX_PROCESS_NAME_BYTES = 4096
+"""bytes of one name, as UTF-8: what the native core takes (NAME_BYTES_MAX)."""
+
+MAX_NODE_NAMES = 1_000_000
+"""names that the processes of one node have in all environments together, once it has peers: some 500 bytes
+each there, and as much on their homes. Without peers it is the limit of each environment (NAMES_MAX)."""
+
+MAX_NAME_REQUESTS = 65_536
+"""requests about names that one node has under way at others: one for each process that waits for an answer.
+Beyond, the host call traps."""
+
+MAX_NAME_SIGNALS = 4096
+"""signals in one Names envelope, some 50 ms of work for a receiver. All moved names go in a few envelopes."""
+
+NAMES_ENVELOPE_BYTES = 256 * KIB
+"""bytes of signals from which the next Names envelope begins: a frame's worth."""
+
 # --- Time -------------------------------------------------------------------------------------
 
 FROZEN_PEER_TIMEOUT_S = 5.0

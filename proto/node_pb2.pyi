@@ -417,8 +417,166 @@ class Gossip(_message.Message):
     def __init__(self, members: _Optional[_Iterable[_Union[Member, _Mapping]]] = ...) -> None: ...
 
 class Names(_message.Message):
-    __slots__ = ()
-    def __init__(self) -> None: ...
+    __slots__ = ("signals",)
+    SIGNALS_FIELD_NUMBER: _ClassVar[int]
+    signals: _containers.RepeatedCompositeFieldContainer[NameSignal]
+    def __init__(self, signals: _Optional[_Iterable[_Union[NameSignal, _Mapping]]] = ...) -> None: ...
+
+class NameSignal(_message.Message):
+    __slots__ = ("announce", "retract", "get", "put", "remove", "reserve", "cancel", "register", "answer", "granted", "revoke", "lost", "viewing")
+    ANNOUNCE_FIELD_NUMBER: _ClassVar[int]
+    RETRACT_FIELD_NUMBER: _ClassVar[int]
+    GET_FIELD_NUMBER: _ClassVar[int]
+    PUT_FIELD_NUMBER: _ClassVar[int]
+    REMOVE_FIELD_NUMBER: _ClassVar[int]
+    RESERVE_FIELD_NUMBER: _ClassVar[int]
+    CANCEL_FIELD_NUMBER: _ClassVar[int]
+    REGISTER_FIELD_NUMBER: _ClassVar[int]
+    ANSWER_FIELD_NUMBER: _ClassVar[int]
+    GRANTED_FIELD_NUMBER: _ClassVar[int]
+    REVOKE_FIELD_NUMBER: _ClassVar[int]
+    LOST_FIELD_NUMBER: _ClassVar[int]
+    VIEWING_FIELD_NUMBER: _ClassVar[int]
+    announce: NameAnnounce
+    retract: NameRetract
+    get: NameGet
+    put: NamePut
+    remove: NameRemove
+    reserve: NameReserve
+    cancel: NameCancel
+    register: NameRegister
+    answer: NameAnswer
+    granted: NameGranted
+    revoke: NameRevoke
+    lost: NameLost
+    viewing: NameViewing
+    def __init__(self, announce: _Optional[_Union[NameAnnounce, _Mapping]] = ..., retract: _Optional[_Union[NameRetract, _Mapping]] = ..., get: _Optional[_Union[NameGet, _Mapping]] = ..., put: _Optional[_Union[NamePut, _Mapping]] = ..., remove: _Optional[_Union[NameRemove, _Mapping]] = ..., reserve: _Optional[_Union[NameReserve, _Mapping]] = ..., cancel: _Optional[_Union[NameCancel, _Mapping]] = ..., register: _Optional[_Union[NameRegister, _Mapping]] = ..., answer: _Optional[_Union[NameAnswer, _Mapping]] = ..., granted: _Optional[_Union[NameGranted, _Mapping]] = ..., revoke: _Optional[_Union[NameRevoke, _Mapping]] = ..., lost: _Optional[_Union[NameLost, _Mapping]] = ..., viewing: _Optional[_Union[NameViewing, _Mapping]] = ...) -> None: ...
+
+class ProcessName(_message.Message):
+    __slots__ = ("environment", "text")
+    ENVIRONMENT_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    environment: int
+    text: str
+    def __init__(self, environment: _Optional[int] = ..., text: _Optional[str] = ...) -> None: ...
+
+class NameEntry(_message.Message):
+    __slots__ = ("name", "node", "pid", "stamp_ms")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    NODE_FIELD_NUMBER: _ClassVar[int]
+    PID_FIELD_NUMBER: _ClassVar[int]
+    STAMP_MS_FIELD_NUMBER: _ClassVar[int]
+    name: ProcessName
+    node: int
+    pid: int
+    stamp_ms: int
+    def __init__(self, name: _Optional[_Union[ProcessName, _Mapping]] = ..., node: _Optional[int] = ..., pid: _Optional[int] = ..., stamp_ms: _Optional[int] = ...) -> None: ...
+
+class NameAnnounce(_message.Message):
+    __slots__ = ("entry", "reference")
+    ENTRY_FIELD_NUMBER: _ClassVar[int]
+    REFERENCE_FIELD_NUMBER: _ClassVar[int]
+    entry: NameEntry
+    reference: int
+    def __init__(self, entry: _Optional[_Union[NameEntry, _Mapping]] = ..., reference: _Optional[int] = ...) -> None: ...
+
+class NameRetract(_message.Message):
+    __slots__ = ("name", "pid")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    PID_FIELD_NUMBER: _ClassVar[int]
+    name: ProcessName
+    pid: int
+    def __init__(self, name: _Optional[_Union[ProcessName, _Mapping]] = ..., pid: _Optional[int] = ...) -> None: ...
+
+class NameGet(_message.Message):
+    __slots__ = ("reference", "name")
+    REFERENCE_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    reference: int
+    name: ProcessName
+    def __init__(self, reference: _Optional[int] = ..., name: _Optional[_Union[ProcessName, _Mapping]] = ...) -> None: ...
+
+class NamePut(_message.Message):
+    __slots__ = ("reference", "entry")
+    REFERENCE_FIELD_NUMBER: _ClassVar[int]
+    ENTRY_FIELD_NUMBER: _ClassVar[int]
+    reference: int
+    entry: NameEntry
+    def __init__(self, reference: _Optional[int] = ..., entry: _Optional[_Union[NameEntry, _Mapping]] = ...) -> None: ...
+
+class NameRemove(_message.Message):
+    __slots__ = ("reference", "name")
+    REFERENCE_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    reference: int
+    name: ProcessName
+    def __init__(self, reference: _Optional[int] = ..., name: _Optional[_Union[ProcessName, _Mapping]] = ...) -> None: ...
+
+class NameReserve(_message.Message):
+    __slots__ = ("reference", "name", "granted")
+    REFERENCE_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    GRANTED_FIELD_NUMBER: _ClassVar[int]
+    reference: int
+    name: ProcessName
+    granted: bool
+    def __init__(self, reference: _Optional[int] = ..., name: _Optional[_Union[ProcessName, _Mapping]] = ..., granted: _Optional[bool] = ...) -> None: ...
+
+class NameCancel(_message.Message):
+    __slots__ = ("reference", "name")
+    REFERENCE_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    reference: int
+    name: ProcessName
+    def __init__(self, reference: _Optional[int] = ..., name: _Optional[_Union[ProcessName, _Mapping]] = ...) -> None: ...
+
+class NameRegister(_message.Message):
+    __slots__ = ("reference", "entry")
+    REFERENCE_FIELD_NUMBER: _ClassVar[int]
+    ENTRY_FIELD_NUMBER: _ClassVar[int]
+    reference: int
+    entry: NameEntry
+    def __init__(self, reference: _Optional[int] = ..., entry: _Optional[_Union[NameEntry, _Mapping]] = ...) -> None: ...
+
+class NameAnswer(_message.Message):
+    __slots__ = ("reference", "entry")
+    REFERENCE_FIELD_NUMBER: _ClassVar[int]
+    ENTRY_FIELD_NUMBER: _ClassVar[int]
+    reference: int
+    entry: NameEntry
+    def __init__(self, reference: _Optional[int] = ..., entry: _Optional[_Union[NameEntry, _Mapping]] = ...) -> None: ...
+
+class NameGranted(_message.Message):
+    __slots__ = ("reference",)
+    REFERENCE_FIELD_NUMBER: _ClassVar[int]
+    reference: int
+    def __init__(self, reference: _Optional[int] = ...) -> None: ...
+
+class NameRevoke(_message.Message):
+    __slots__ = ("name", "pid")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    PID_FIELD_NUMBER: _ClassVar[int]
+    name: ProcessName
+    pid: int
+    def __init__(self, name: _Optional[_Union[ProcessName, _Mapping]] = ..., pid: _Optional[int] = ...) -> None: ...
+
+class NameLost(_message.Message):
+    __slots__ = ("name", "pid", "winner")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    PID_FIELD_NUMBER: _ClassVar[int]
+    WINNER_FIELD_NUMBER: _ClassVar[int]
+    name: ProcessName
+    pid: int
+    winner: int
+    def __init__(self, name: _Optional[_Union[ProcessName, _Mapping]] = ..., pid: _Optional[int] = ..., winner: _Optional[int] = ...) -> None: ...
+
+class NameViewing(_message.Message):
+    __slots__ = ("number", "complete")
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    COMPLETE_FIELD_NUMBER: _ClassVar[int]
+    number: int
+    complete: bool
+    def __init__(self, number: _Optional[int] = ..., complete: _Optional[bool] = ...) -> None: ...
 
 class Groups(_message.Message):
     __slots__ = ()
