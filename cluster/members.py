@@ -87,7 +87,8 @@ class EventKind(Enum):
     """What a change of the membership table means to whoever acts on it."""
 
     JOINED = "joined"
-    """A live member that was not known before. A SUSPECTED follows if it is a suspect."""
+    """A live member that was not known before, or one that was declared dead and is not. A SUSPECTED follows if
+    it is a suspect."""
     SUSPECTED = "suspected"
     """A live member does not answer somebody; its time to refute begins, anew if it was a suspect already."""
     RECOVERED = "recovered"
@@ -97,20 +98,17 @@ class EventKind(Enum):
     of a suspicion not heard of here. If `other` has another identity, two nodes drew one id, and the one
     in `member` keeps it."""
     DIED = "died"
-    """A live member was declared dead. Final."""
+    """A live member was declared dead. It may refute that, and then joins again."""
     LEFT = "left"
     """A live member left on purpose. Final."""
-    RETURNED = "returned"
-    """A member that was declared dead, or left, speaks again under the same id. The table is
-    unchanged; tell it with the refusal DECLARED_DEAD."""
     NAME_CONFLICT = "name_conflict"
     """Two alive members have one name; `member` must go, `other` stays. If `member` is this node, stop it."""
     ID_CONFLICT = "id_conflict"
     """Another node has the id of this one and keeps it: stop this node."""
-    DECLARED_DEAD = "declared_dead"
-    """The cluster took this node for dead: stop it; it may come back with a new id."""
+    DECLARED_GONE = "declared_gone"
+    """The cluster says that this node left, which is final: stop it; it may come back with a new id."""
     REFUTED = "refuted"
-    """This node raised its incarnation against a suspicion; spread `member`."""
+    """This node raised its incarnation against a suspicion or a verdict; spread `member`."""
     REFUSED = "refused"
     """A rumour that was not taken in: the table is full, or the node is of another cluster."""
 

@@ -7,16 +7,15 @@ The rules. For each node id the table keeps the greatest record it ever heard, b
 (`_rank`): so merging is idempotent, commutative and associative, and two nodes that heard the same
 rumours, in any order and number, agree. In that order
 
-- dead and left are greater than anything alive, at whatever incarnation. They are final: ids are drawn
-  anew at every start, so nobody returns under an id that died (SWIM lets a higher incarnation
-  resurrect a member; here links and monitors across the pair have fired, and cannot be unfired);
-- a higher incarnation is greater than a lower one, and at the same incarnation suspect is greater than
-  alive: only the node itself, by raising its incarnation, refutes a suspicion;
-- of two nodes that drew one id, the one that started first keeps it.
+- of two nodes that drew one id, the one that started first keeps it;
+- a higher incarnation is greater than a lower one, and at the same incarnation dead is greater than suspect,
+  and suspect than alive: only the node itself, by raising its incarnation, refutes a suspicion or its death.
+  Who comes back so is a member again, and joins as a new one does: what the verdict ended (its sessions,
+  links and monitors) stays ended;
+- left is greater than everything. It is the node's own word, and final: ids are drawn anew at every start.
 
-Left is greater than dead, since it is the node's own word. What is not part of the order: the caps
-(`max_members`, `max_departed`), which drop records, and the conflict of names, which is reported and
-resolved by the loser leaving.
+What is not part of the order: the caps (`max_members`, `max_departed`), which drop records, and the
+conflict of names, which is reported and resolved by the loser leaving.
 """
 
 from __future__ import annotations
@@ -54,7 +53,7 @@ def _rank(member: Member) -> tuple[object, ...]:
     """The total order that `merge` takes the maximum of; equal ranks are equal records."""
     node = member.node
     return (
-        member.state if not member.live else 0,
+        member.state is MemberState.LEFT,
         -node.started_ms,  # who started first keeps the id
         node.name,
         node.cluster,
@@ -137,10 +136,7 @@ class Membership:
         known = self.get(rumour.node.id)
         if known is None:
             return self._add(rumour)
-        if _rank(rumour) > _rank(known):
-            return self._change(known, rumour)
-        returned = not known.live and rumour.live and rumour.incarnation > known.incarnation
-        return [Event(EventKind.RETURNED, known, rumour)] if returned else []
+        return self._change(known, rumour) if _rank(rumour) > _rank(known) else []
 
     def _add(self, rumour: Member) -> list[Event]:
         if not rumour.live:
@@ -159,8 +155,11 @@ class Membership:
     def _change(self, known: Member, now: Member) -> list[Event]:
         """Replace `known` by the greater record `now`."""
         node_id = now.node.id
-        if not known.live:  # dead, and now it turns out that it left, or with which incarnation
-            self._departed[node_id] = now
+        if not known.live:
+            if now.live:  # it was declared dead, and says that it is not
+                del self._departed[node_id]
+                return self._add(now)
+            self._departed[node_id] = now  # it turns out that it left, or with which incarnation it died
             return []
         if not now.live:
             self._remove_live(known)
@@ -179,15 +178,14 @@ class Membership:
         own = self.own
         if not own.live:  # it left, or knows that it must stop: nothing more to defend
             return []
-        if not rumour.live:
-            return [Event(EventKind.DECLARED_DEAD, own, rumour)]
+        if rumour.state is MemberState.LEFT:
+            return [Event(EventKind.DECLARED_GONE, own, rumour)]
         if _rank(rumour) <= _rank(own):  # also that of a later node with our id: it goes when it hears of us
             return []
         if rumour.node.identity != own.node.identity:
             return [Event(EventKind.ID_CONFLICT, own, rumour)]
-        # A suspicion, or a record of us that we never published: outbid it.
-        self._keep_live(replace(own, incarnation=min(rumour.incarnation + 1, MAX_INCARNATION)))
-        return [Event(EventKind.REFUTED, self.own, rumour)]
+        # A suspicion, a verdict, or a record of us that we never published: outbid it.
+        return self.refute(rumour.incarnation)
 
     # --- This node's own verdicts ---
 
@@ -196,7 +194,7 @@ class Membership:
         return self._judge(node_id, MemberState.SUSPECT)
 
     def declare_dead(self, node_id: int) -> list[Event]:
-        """The suspicion ran out, or the session is lost for good. Final. No-op unless it is live."""
+        """Nobody reaches `node_id` any more. Only itself can refute that. No-op unless it is live."""
         return self._judge(node_id, MemberState.DEAD)
 
     def mark_left(self, node_id: int) -> list[Event]:
@@ -211,6 +209,15 @@ class Membership:
         return self._change(known, verdict) if _rank(verdict) > _rank(known) else []
 
     # --- This node itself ---
+
+    def refute(self, incarnation: int) -> list[Event]:
+        """Somebody takes this node for suspect or dead at `incarnation`: live on at a higher one."""
+        own = self.own
+        if not own.live or own.incarnation > incarnation:
+            return []
+        now = replace(own, incarnation=min(incarnation + 1, MAX_INCARNATION))
+        self._keep_live(now)
+        return [Event(EventKind.REFUTED, now, own)]
 
     def leave(self) -> Member:
         """This node leaves; returns the record to spread. A second call changes nothing."""

@@ -3,9 +3,9 @@
 Pure decisions, the same on every node that knows the same. Carrying them out (answering, stopping) is
 the node's part.
 
-A Hello that is refused must not be merged, least of all its members: in two halves of a partition each
-took the other for dead, and merging would tell every node that it is dead. Only the node that is turned
-away takes the consequence, and comes back with a new id.
+A Hello that is refused must not be merged. Of two nodes that took each other for dead, as in two halves of
+a partition, the one that speaks first is told so, raises its incarnation, and asks again: its Hello then
+tells the other one the same.
 """
 
 from __future__ import annotations
@@ -28,10 +28,14 @@ def must_go(node: NodeInfo, other: NodeInfo) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """Why a Hello is turned away: the code of the wire format, and text for people."""
+    """Why a Hello is turned away: the code of the wire format, and text for people.
+
+    `incarnation`: with DECLARED_DEAD, the one at which the sender was declared dead.
+    """
 
     refusal: node_pb2.Refusal
     detail: str
+    incarnation: int = 0
 
 
 def judge_hello(own: node_pb2.Hello, membership: Membership, hello: node_pb2.Hello) -> Refused | None:
@@ -53,10 +57,10 @@ def judge_hello(own: node_pb2.Hello, membership: Membership, hello: node_pb2.Hel
             node_pb2.OTHER_CLUSTER,
             f"this is cluster {membership.own.node.cluster}, not {node.cluster}; see --cluster",
         )
-    return _judge_id(membership, node) or _judge_name(membership, node)
+    return _judge_id(membership, node, hello.incarnation) or _judge_name(membership, node)
 
 
-def _judge_id(membership: Membership, node: NodeInfo) -> Refused | None:
+def _judge_id(membership: Membership, node: NodeInfo, incarnation: int) -> Refused | None:
     if node.identity == membership.own.node.identity:
         return Refused(node_pb2.ID_TAKEN, "a node was asked to join itself")
     known = membership.get(node.id)
@@ -67,10 +71,17 @@ def _judge_id(membership: Membership, node: NodeInfo) -> Refused | None:
             node_pb2.ID_TAKEN,
             f"node id {node.id} belongs to {known.node.name}; start again to draw another id",
         )
-    how = "left" if known.state is MemberState.LEFT else "was declared dead"
+    if known.state is MemberState.LEFT:
+        return Refused(
+            node_pb2.EXPELLED,
+            f"{node.name} left under node id {node.id}, which is final; start again to join with a new id",
+        )
+    if incarnation > known.incarnation:
+        return None
     return Refused(
         node_pb2.DECLARED_DEAD,
-        f"{node.name} {how} under node id {node.id}, which is final; start again to join with a new id",
+        f"{node.name} was declared dead: it did not answer for too long",
+        known.incarnation,
     )
 
 

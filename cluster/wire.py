@@ -65,6 +65,13 @@ def member_from_proto(message: node_pb2.Member) -> Member:
     return Member(node_from_proto(message.node), state, message.incarnation)
 
 
+def sender_of(hello: node_pb2.Hello) -> Member:
+    """The node that says `hello`, alive. Raises InvalidError if it is malformed."""
+    if hello.incarnation > MAX_INCARNATION:
+        raise InvalidError(f"incarnation {hello.incarnation} is above {MAX_INCARNATION}")
+    return Member(node_from_proto(hello.node), MemberState.ALIVE, hello.incarnation)
+
+
 def members_from_proto(messages: Iterable[node_pb2.Member]) -> list[Member]:
     """The members of a Hello or Gossip. Raises InvalidError if one is malformed or there are too many."""
     members: list[Member] = []
@@ -81,13 +88,18 @@ def gossip_to_proto(members: Iterable[Member]) -> node_pb2.Gossip:
 
 
 def make_hello(
-    node: NodeInfo, members: Iterable[Member] = (), max_bytes: int = MAX_HELLO_MEMBERS_BYTES
+    own: Member, members: Iterable[Member] = (), max_bytes: int = MAX_HELLO_MEMBERS_BYTES
 ) -> node_pb2.Hello:
-    """The Hello of `node`, with as many of `members`, in their order, as fit into `max_bytes`.
+    """The Hello of a node, with as many of `members`, in their order, as fit into `max_bytes`.
 
     Those left out reach the peer by gossip.
     """
-    hello = node_pb2.Hello(protocol_min=PROTOCOL_MIN, protocol_max=PROTOCOL_MAX, node=node_to_proto(node))
+    hello = node_pb2.Hello(
+        protocol_min=PROTOCOL_MIN,
+        protocol_max=PROTOCOL_MAX,
+        node=node_to_proto(own.node),
+        incarnation=own.incarnation,
+    )
     for member in members:
         message = member_to_proto(member)
         max_bytes -= message.ByteSize() + 8  # and its tag and length in the Hello
