@@ -41,8 +41,8 @@ REMIND_DELAY_S = 0.1
 class Timings:
     """How patient a node is with its peers; everything follows from one number.
 
-    `node_timeout_s`: seconds until a peer that answers nothing (frozen, unplugged) is declared dead. The parts
-    add up to 0.86 of it, the rest is for a loaded machine.
+    `node_timeout_s`: seconds until a peer that answers nothing (frozen, unplugged) is declared dead. The
+    parts add up to 0.86 of it, the rest is for a loaded machine.
     """
 
     node_timeout_s: float = FROZEN_PEER_TIMEOUT_S
@@ -64,8 +64,8 @@ class Timings:
 
     @property
     def window_s(self) -> float:
-        """Seconds after a stream broke until a peer that nobody reaches is dead: a closed connection is noticed
-        at once, and the verdict should come well under a second."""
+        """Seconds after a stream broke until a peer that nobody reaches is dead: a closed connection is
+        noticed at once, and the verdict should come well under a second."""
         return 0.16 * self.node_timeout_s
 
     @property
@@ -155,7 +155,7 @@ class Keeper:
         self._attempt_at_s = now_s
 
     def gone(self) -> list[Step]:
-        """Nobody listens at the peer's address. Where there was no session yet, that may be a matter of time."""
+        """Nobody listens at the peer's address. Before the first session that may be a matter of time."""
         return [Step.DECLARE_DEAD] if self._broken_at_s is not None else []
 
     def reached(self, now_s: float) -> None:

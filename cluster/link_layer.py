@@ -1,10 +1,10 @@
 """One side of one session with one peer: sequence numbers, acknowledgements, and what is sent again.
 
-A session outlives the streams that carry it. Its frames are numbered in each direction; the sender keeps each
-until the other side says that it has taken it in, and after a broken stream both say how far they got and send
-the rest again. So nothing is lost and nothing is delivered twice, whatever happens to connections; only a
-verdict ends a session, and then for good. No clock, no I/O: `luna.node.session` pumps frames, and decides
-when to acknowledge by what `unacknowledged_frames` and `unacknowledged_bytes` say.
+A session outlives the streams that carry it. Its frames are numbered in each direction; the sender keeps
+each until the other side says that it has taken it in, and after a broken stream both say how far they got
+and send the rest again. So nothing is lost and nothing is delivered twice, whatever happens to connections;
+only a verdict ends a session, and then for good. No clock, no I/O: `luna.node.session` pumps frames, and
+decides when to acknowledge by what `unacknowledged_frames` and `unacknowledged_bytes` say.
 
 Not safe for use by two threads at once, but for `received` and `session`, which may be read by any.
 """
@@ -127,7 +127,7 @@ class Link:
     # --- after a broken stream --------------------------------------------------------------
 
     def resume(self, received: int) -> list[bytes]:
-        """The peer has taken in `received` frames: the others, to be sent again in this order before any new one.
+        """The peer has taken in `received` frames: the others, to be sent again, in order, before new ones.
 
         Raises InvalidError if it has taken in what was never sent, or less than it acknowledged.
         """

@@ -87,8 +87,8 @@ class EventKind(Enum):
     """What a change of the membership table means to whoever acts on it."""
 
     JOINED = "joined"
-    """A live member that was not known before, or one that was declared dead and is not. A SUSPECTED follows if
-    it is a suspect."""
+    """A live member that was not known before, or one that was declared dead and is not. A SUSPECTED follows
+    if it is a suspect."""
     SUSPECTED = "suspected"
     """A live member does not answer somebody; its time to refute begins, anew if it was a suspect already."""
     RECOVERED = "recovered"

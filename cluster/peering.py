@@ -6,10 +6,10 @@ whose methods return at once. `luna.node.peers` does that over gRPC; the simulat
 memory, on a clock of their own.
 
 How two nodes agree. A stream carries one session, and its first frames say which: the side that dials names
-the session it has, or proposes an id for a new one, the same until it is answered. If the other side has that
-session, it is resumed; if it has another one or none, then a verdict has ended one there, and the new one
-begins on both sides. So each of the two ends the old session exactly once, at its own verdict or when it hears
-of the other's, and before the first signal of the new one.
+the session it has, or proposes an id for a new one, the same until it is answered. If the other side has
+that session, it is resumed; if it has another one or none, then a verdict has ended one there, and the new
+one begins on both sides. So each of the two ends the old session exactly once, at its own verdict or when it
+hears of the other's, and before the first signal of the new one.
 
 A verdict that nobody reaches a member is told to all. Who has an open stream to it does not heed that, but
 passes it on to the member, which raises its incarnation: it is a member again wherever it was not.
@@ -59,7 +59,7 @@ class Peer:
     protocol: int = 0
     """the version of the wire protocol that both speak"""
     question: int = 0
-    """reference of the last question to others whether they reach it; answers to earlier ones come too late"""
+    """reference of the last question to others whether they reach it; earlier answers come too late"""
 
     @property
     def id(self) -> int:
@@ -215,9 +215,7 @@ class Peering:
         answer.session.session, answer.session.received = opened.link.session, opened.link.received
         return answer, opened
 
-    def answered(
-        self, now_s: float, peer: Peer, answer: node_pb2.Hello, stream: Stream
-    ) -> Opened | None:
+    def answered(self, now_s: float, peer: Peer, answer: node_pb2.Hello, stream: Stream) -> Opened | None:
         """What the peer answered to an offer; None if the stream is not to be used.
 
         Raises InvalidError if it is malformed.
