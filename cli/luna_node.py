@@ -20,7 +20,14 @@ from luna.cli.errors import ExitCode, describe, is_bug
 from luna.cli.log_filter import filter_from
 from luna.cli.node_logging import FORMATS, LEVELS, set_up_logging, trace_of
 from luna.proto.errors import LunaError
-from luna.proto.limits import MAX_THREADS, PROCESSES_CEILING, STOP_TIMEOUT_S
+from luna.proto.limits import (
+    FROZEN_PEER_TIMEOUT_S,
+    MAX_NODE_TIMEOUT_S,
+    MAX_THREADS,
+    MIN_NODE_TIMEOUT_S,
+    PROCESSES_CEILING,
+    STOP_TIMEOUT_S,
+)
 from luna.proto.version import package_version
 
 if TYPE_CHECKING:
@@ -31,7 +38,7 @@ if TYPE_CHECKING:
     from luna.proto.run_directory import NodeRecord
     from luna.scheduler.tracing import Trace
 
-EXIT_DECLARED_DEAD = 3
+EXIT_EXPELLED = 3
 """The cluster took this node for dead. Starting it again is right: it joins with a new id."""
 
 EXIT_FORCED = 4
@@ -42,7 +49,7 @@ Exit codes:
   0    stopped by a signal or by `luna leave`
   1    could not start, or was turned away by the cluster (the reason is on stderr)
   2    wrong command line
-  {EXIT_DECLARED_DEAD}    declared dead by the cluster: start it again
+  {EXIT_EXPELLED}    expelled from the cluster, or left it: start it again
   {EXIT_FORCED}    did not stop in {STOP_TIMEOUT_S:.0f} s and was cut off
   130  a second Ctrl-C (143: a second SIGTERM) cut it off at once
 """
@@ -100,6 +107,14 @@ def main() -> None:
     help="Processes alive at once; what would start one more is refused.  [default: 1100000]",
 )
 @click.option(
+    "--node-timeout",
+    type=click.FloatRange(MIN_NODE_TIMEOUT_S, MAX_NODE_TIMEOUT_S),
+    default=FROZEN_PEER_TIMEOUT_S,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long another node may answer nothing before it counts as dead.",
+)
+@click.option(
     "--metrics",
     metavar="HOST:PORT",
     help="Where to serve metrics to Prometheus, at /metrics, to whoever can connect.  [default: nowhere]",
@@ -117,6 +132,7 @@ def start(
     insecure: bool,
     threads: int | None,
     max_processes: int | None,
+    node_timeout: float,
     metrics: str | None,
     log_format: str,
     log_level: str,
@@ -141,6 +157,7 @@ def start(
             insecure=insecure,
             threads=threads,
             max_processes=max_processes,
+            node_timeout_s=node_timeout,
             metrics=metrics,
             trace=trace_of(log_filter, as_json=log_format == "json"),
         )
@@ -162,6 +179,7 @@ def _options(
     insecure: bool,
     threads: int | None,
     max_processes: int | None,
+    node_timeout_s: float,
     metrics: str | None,
     trace: Trace | None,
 ) -> NodeOptions:
@@ -178,6 +196,7 @@ def _options(
         insecure=insecure,
         threads=threads,
         max_processes=max_processes,
+        node_timeout_s=node_timeout_s,
         metrics=None if metrics is None else parse_address(metrics),
         trace=trace,
     )
@@ -204,7 +223,7 @@ def _run(options: NodeOptions) -> int:
         click.echo(f"luna-node: {failure.message}", err=True)
         if failure.hint:
             click.echo(f"hint: {failure.hint}", err=True)
-        return EXIT_DECLARED_DEAD if failure.kind == "stale" else failure.exit_code
+        return EXIT_EXPELLED if failure.kind == "stale" else failure.exit_code
     finally:
         watchdog.done()
     return ExitCode.OK

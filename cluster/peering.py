@@ -36,6 +36,9 @@ from luna.proto.version import PROTOCOL_MAX
 
 __all__ = ["Actions", "Opened", "Peer", "Peering", "Stream"]
 
+FATAL_REFUSALS = frozenset({node_pb2.NAME_TAKEN, node_pb2.ID_TAKEN, node_pb2.EXPELLED})
+"""refusals that are about the node that is turned away, and not about the one that does it: it stops."""
+
 PROBERS = 3
 """members asked whether they reach a peer that this node does not, so that one bad path is not taken for a
 dead node."""
@@ -237,6 +240,9 @@ class Peering:
         if answer.node.id != peer.id:
             self._declare_dead(now_s, peer, "another node answers at its address")
             return False
+        if answer.refusal in FATAL_REFUSALS:
+            self._actions.fatal(answer.refusal, answer.detail)
+            return False
         return self.take_answer(now_s, answer) is None and self._peers.get(peer.id) is peer
 
     def take_answer(self, now_s: float, answer: node_pb2.Hello) -> Refused | None:
@@ -407,6 +413,8 @@ class Peering:
             self._actions.tell(event, reason)
             node = event.member.node
             match event.kind:
+                case EventKind.UPDATED | EventKind.RECOVERED if node.id in self._peers:
+                    self._peers[node.id].info = node  # it may have moved
                 case EventKind.JOINED:
                     self._reunion.forget(node.id)
                     self._add(now_s, node)

@@ -17,7 +17,13 @@ from typing import TYPE_CHECKING, NamedTuple
 from luna.cluster.members import check_labels, parse_label
 from luna.proto.errors import InvalidError, RefusedError
 from luna.proto.ids import check_name, name_from_host
-from luna.proto.limits import MAX_THREADS, PROCESSES_CEILING
+from luna.proto.limits import (
+    FROZEN_PEER_TIMEOUT_S,
+    MAX_NODE_TIMEOUT_S,
+    MAX_THREADS,
+    MIN_NODE_TIMEOUT_S,
+    PROCESSES_CEILING,
+)
 
 if TYPE_CHECKING:
     from luna.scheduler.tracing import Trace
@@ -45,7 +51,8 @@ class NodeOptions:
     """How to start a node. `None` means: choose (see the fields' defaults in `luna-node start --help`).
 
     `threads` is the number of scheduler threads, `max_processes` that of processes alive at once;
-    `insecure` allows plain text beyond this machine; `metrics` is where to serve them, nowhere by default.
+    `node_timeout_s` is how many seconds a peer may be silent; `insecure` allows plain text beyond this machine;
+    `metrics` is where to serve them, nowhere by default.
     `trace` is what is written of what processes do.
     """
 
@@ -59,13 +66,14 @@ class NodeOptions:
     insecure: bool = False
     threads: int | None = None
     max_processes: int | None = None
+    node_timeout_s: float = FROZEN_PEER_TIMEOUT_S
     metrics: Address | None = None
     trace: Trace | None = None
 
     def __post_init__(self) -> None:
         """Check what can be checked without the system.
 
-        Raises InvalidError for a bad name, label, thread count or process limit.
+        Raises InvalidError for a bad name, label, thread count, process limit or timeout.
         """
         if self.name is not None:
             check_name(self.name)
@@ -73,6 +81,11 @@ class NodeOptions:
         check_labels(self.labels)
         _check_count(self.threads, MAX_THREADS, "scheduler threads")
         _check_count(self.max_processes, PROCESSES_CEILING, "processes at most")
+        if not MIN_NODE_TIMEOUT_S <= self.node_timeout_s <= MAX_NODE_TIMEOUT_S:
+            raise InvalidError(
+                f"a node timeout of {self.node_timeout_s:g} s is not possible",
+                hint=f"use {MIN_NODE_TIMEOUT_S:g} to {MAX_NODE_TIMEOUT_S:g} seconds",
+            )
 
     def host_name(self) -> str:
         """The name to start from: the one given, or one made of the machine's host name."""

@@ -14,15 +14,16 @@ import trio
 from luna.cluster.members import NodeInfo
 from luna.node.config import Address
 from luna.node.peers import Peers
-from luna.node.status import FATAL_REFUSALS, JoinRefusedError, SelfJoinError
+from luna.cluster.peering import FATAL_REFUSALS
+from luna.node.status import JoinRefusedError, SelfJoinError
 from luna.proto import node_pb2
 from luna.proto.errors import InvalidError, LunaError
-from luna.proto.limits import CONNECT_TIMEOUT_S, RECONNECT_WINDOW_S
+from luna.proto.limits import CONNECT_TIMEOUT_S
 
 _log = structlog.get_logger(__name__)
 
-NAME_PATIENCE_S = 3 * RECONNECT_WINDOW_S
-"""seconds in which a taken name is asked for again: a node that crashed and was restarted at once finds
+NAME_PATIENCE_WINDOWS = 3.0
+"""windows (see `Timings.window_s`) in which a taken name is asked for again: a node that crashed and was restarted at once finds
 its predecessor still listed until the others' verdict."""
 
 RETRY_S = 0.2
@@ -50,8 +51,8 @@ class Joiner:
     async def join_first(self, targets: Sequence[Address]) -> None:
         """One round over the targets, with a session to each that answers, for CONNECT_TIMEOUT_S.
 
-        Raises JoinRefusedError if one turns this node away, StaleError if that is for having been declared
-        dead, InvalidError if one is not a node.
+        Raises JoinRefusedError if one turns this node away, StaleError if that is for good, InvalidError if one is
+        not a node.
         """
         refusals: list[LunaError] = []
 
@@ -113,7 +114,7 @@ class Joiner:
                 self._judge(error, address, quietly=False)
 
     async def _meet(self, address: str) -> NodeInfo:
-        deadline = trio.current_time() + NAME_PATIENCE_S
+        deadline = trio.current_time() + NAME_PATIENCE_WINDOWS * self._peers.timings.window_s
         while True:
             try:
                 return await self._peers.join(address)

@@ -17,6 +17,7 @@ import structlog
 import trio
 
 from luna.cluster._zeroconf import ZeroconfDiscovery
+from luna.cluster.keeping import Timings
 from luna.cluster.members import NodeInfo
 from luna.cluster.membership import Membership
 from luna.node.bridge import Bridge, open_bridge
@@ -80,7 +81,7 @@ async def run_node(
     `on_ready` is called once, when the node serves and the first round of joining is over.
     Raises a LunaError that says why the node could not start or go on: RefusedError, BusyError and
     BrokenError for the address and the state directory, JoinRefusedError if a peer turned it away,
-    StaleError if the cluster declared it dead.
+    StaleError if its node id is spent: it left, or was expelled for what it sent.
     """
     node = Node() if node is None else node
     try:
@@ -130,7 +131,7 @@ async def _bound_transport(
         max_processes=MAX_PROCESSES if options.max_processes is None else options.max_processes,
         trace=options.trace,
     ) as runtime:
-        transport = Transport(bridge, runtime.peers)
+        transport = Transport(bridge, runtime.peers, Timings(options.node_timeout_s))
         try:
             host, ports = candidate_ports(options.listen)
             port = await bridge.run(transport.bind, host, ports, state.socket)
@@ -176,6 +177,7 @@ async def _assemble(
         module_bytes=library.module_bytes,
         fatal=node.fail,
         insecure=options.insecure,
+        timings=Timings(options.node_timeout_s),
     )
     operations = Operations(nursery, runtime, library, peers, own.started_ms, node.stop)
     control = ControlService(bridge, operations, transport)

@@ -1,23 +1,26 @@
-"""One open session with one peer: frames of both directions between a gRPC stream and the native core.
+"""One stream of one session: frames of both directions between gRPC, a `Link` and the native core.
 
-Owns the pumping and the reason why a session ended. Lives in the asyncio thread. It decodes no signal
-(the core does, without the GIL) and decides nothing about members: it reports how it ended, once.
+Owns the pumping, when to acknowledge, and the reason why a stream ended. Lives in the asyncio thread. It
+decodes no signal (the core does, without the GIL) and decides nothing about members: it reports how it ended,
+once. A session may go on with another stream; its numbers are the `Link`'s.
 
 Every message of the stream is a Frame. The first each way holds only a Hello, and a Goodbye stands alone
-in the last one; the frames between hold envelopes and go to and from the core unread.
+in the last one; the frames between have a head, which is the Link's, and envelopes, which go to and from the
+core unread.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
 
 from google.protobuf.message import DecodeError
 
+from luna.cluster.link_layer import HEAD_BYTES, Link
 from luna.cluster.wire import text_from_peer
 from luna.proto import node_pb2
 from luna.proto.errors import InvalidError
@@ -32,6 +35,16 @@ flow control, the peer's writing. Trio handles a batch in well under a milliseco
 
 MAX_PENDING_BYTES = 16 * MIB
 """bytes of those batches; one more batch, of a frame's size at most, may be taken in above it."""
+
+ACK_FRAMES = 32
+"""frames taken in after which they are acknowledged, if no frame of this side did meanwhile: a small part of
+the window, so that its sender never waits."""
+
+ACK_BYTES = 1 * MIB
+"""bytes of frames taken in, likewise."""
+
+ACK_DELAY_S = 0.05
+"""seconds after which the last frames of a burst are acknowledged: until then their sender keeps them."""
 
 FLUSH_TIMEOUT_S = 1.0
 """seconds for the last frames and the Goodbye of a session that ends on purpose."""
@@ -81,23 +94,24 @@ class SessionEnd:
     detail: str
 
 
-HandOver = Callable[[int, list[bytes], Callable[[], None]], None]
-"""`(peer id, envelopes, done)`: takes envelopes for Python, and calls `done` afterwards, in any thread."""
+HandOver = Callable[[int, int, list[bytes], Callable[[], None]], None]
+"""`(peer id, session id, envelopes, done)`: takes envelopes for Python, and calls `done` afterwards, in any
+thread."""
 
 
 class Session:
-    """The pumps of one stream. `run` is called once; everything is called in the asyncio thread."""
+    """The pumps of one stream. `run` is called at most once; all but `carry` in the asyncio thread."""
 
-    def __init__(
-        self, peer_id: int, stream: Stream, gateway: Gateway, hand_over: HandOver, acknowledged: int
-    ) -> None:
-        """`acknowledged` is how many envelopes of this node the peer said to have, in its first frame."""
-        self.acknowledged = acknowledged
+    def __init__(self, peer_id: int, stream: Stream, gateway: Gateway, hand_over: HandOver) -> None:
         self.peer_id = peer_id
         self._stream = stream
         self._gateway = gateway
         self._hand_over = hand_over
-        self._frames_ready = asyncio.Event()
+        self._link: Link | None = None
+        self._resend: Sequence[bytes] = ()
+        self._wake_writer = asyncio.Event()
+        self._acknowledge = False
+        self._acknowledge_later: asyncio.TimerHandle | None = None
         self._ended = asyncio.Event()
         self._pending: list[int] = []  # sizes of batches that trio has not handled yet, oldest first
         self._room = asyncio.Event()
@@ -106,12 +120,19 @@ class Session:
         self._closed_because: str | None = None
         self._reader: asyncio.Task[SessionEnd] | None = None
 
+    def carry(self, link: Link, resend: Sequence[bytes]) -> None:
+        """What this stream carries, once both sides agree: `resend` first. Before `run`, from any thread.
+
+        No other stream may still carry it.
+        """
+        self._link, self._resend = link, resend
+
     def wake(self) -> None:
         """Frames for this peer are ready."""
-        self._frames_ready.set()
+        self._wake_writer.set()
 
     def close(self, reason: str) -> None:
-        """End the session at once; frames not yet written are dropped."""
+        """End the stream at once; frames not yet written stay in the link or the core."""
         if self._closed_because is None:
             self._closed_because = reason
         self._stream.close()
@@ -121,18 +142,26 @@ class Session:
     def say_goodbye(self, reason: str) -> None:
         """Write what is queued, then a Goodbye; the session then ends, within FLUSH_TIMEOUT_S."""
         self._goodbye = reason
-        self._frames_ready.set()
+        self._wake_writer.set()
+
+    def discard(self) -> None:
+        """The stream is not to be run, or has been."""
+        self._stream.close()
+        self._ended.set()
 
     async def wait_ended(self) -> None:
-        """Wait until `run` is about to return."""
+        """Wait until this stream touches its link no more."""
         await self._ended.wait()
 
     async def run(self) -> SessionEnd:
-        """Pump until the session ends, and say how."""
-        reader = self._reader = asyncio.create_task(self._read_all())
-        writer = asyncio.create_task(self._write_all())
+        """Pump until the stream ends, and say how."""
+        link = self._link
+        assert link is not None, "carry comes first"
         if self._closed_because is not None:
-            reader.cancel()
+            self.discard()
+            return SessionEnd(EndKind.CLOSED, self._closed_because)
+        reader = self._reader = asyncio.create_task(self._read_all(link))
+        writer = asyncio.create_task(self._write_all(link))
         try:
             await asyncio.wait({reader, writer}, return_when=asyncio.FIRST_COMPLETED)
             if not reader.done():
@@ -146,10 +175,13 @@ class Session:
             for task in (reader, writer):
                 task.cancel()
             await asyncio.gather(reader, writer, return_exceptions=True)
-            self._stream.close()
-            self._ended.set()
+            if self._acknowledge_later is not None:
+                self._acknowledge_later.cancel()
+            self.discard()
 
-    async def _read_all(self) -> SessionEnd:
+    # --- reading ----------------------------------------------------------------------------
+
+    async def _read_all(self, link: Link) -> SessionEnd:
         try:
             while True:
                 frame = await self._stream.read()
@@ -159,18 +191,38 @@ class Session:
                     raise InvalidError(f"a frame of {len(frame)} bytes is larger than {MAX_FRAME_BYTES}")
                 if frame.startswith(GOODBYE_TAG):
                     return SessionEnd(EndKind.LEFT, _goodbye_reason(frame))
-                envelopes = self._gateway.deliver(self.peer_id, 1, frame, 0)
-                del frame  # up to 64 MiB that need not wait for the next one
-                if envelopes:
-                    await self._pass_on(envelopes)
+                had_room = link.has_room
+                if link.receive(frame):
+                    envelopes = self._gateway.deliver(self.peer_id, link.session, frame, HEAD_BYTES)
+                    del frame  # megabytes, perhaps, that need not wait for the next one
+                    if envelopes:
+                        await self._pass_on(link.session, envelopes)
+                self._plan_acknowledgement(link)
+                if not had_room and link.has_room:
+                    self._wake_writer.set()
         except InvalidError as error:
             return SessionEnd(EndKind.INVALID, error.message)
         except ConnectionError as error:
             return SessionEnd(EndKind.BROKEN, str(error))
 
-    async def _pass_on(self, envelopes: list[bytes]) -> None:
+    def _plan_acknowledgement(self, link: Link) -> None:
+        if link.unacknowledged_frames >= ACK_FRAMES or link.unacknowledged_bytes >= ACK_BYTES:
+            self._acknowledge_now()
+        elif link.unacknowledged_frames and self._acknowledge_later is None:
+            # One timer for many frames: most are acknowledged by a frame of this side before it fires.
+            loop = asyncio.get_running_loop()
+            self._acknowledge_later = loop.call_later(ACK_DELAY_S, self._acknowledge_now)
+
+    def _acknowledge_now(self) -> None:
+        if self._acknowledge_later is not None:
+            self._acknowledge_later.cancel()
+            self._acknowledge_later = None
+        self._acknowledge = True
+        self._wake_writer.set()
+
+    async def _pass_on(self, session: int, envelopes: list[bytes]) -> None:
         self._pending.append(sum(map(len, envelopes)))
-        self._hand_over(self.peer_id, envelopes, self._batch_done)
+        self._hand_over(self.peer_id, session, envelopes, self._batch_done)
         del envelopes
         while self._is_full():
             self._room.clear()
@@ -191,27 +243,40 @@ class Session:
             with contextlib.suppress(RuntimeError):  # the loop is closed
                 loop.call_soon_threadsafe(self._room.set)
 
-    async def _write_all(self) -> None:
+    # --- writing ----------------------------------------------------------------------------
+
+    async def _write_all(self, link: Link) -> None:
         try:
+            for frame in self._resend:
+                await self._stream.write(frame)
+            self._resend = ()
             while True:
-                self._frames_ready.clear()
+                self._wake_writer.clear()
                 goodbye = self._goodbye  # read before the queue: what was queued earlier goes out first
-                while (
-                    frame := self._gateway.take_frame(self.peer_id, 1, TARGET_FRAME_BYTES, b"")
-                ) is not None:
-                    await self._stream.write(frame)
-                if goodbye is not None:
+                while link.has_room:
+                    next_frame = self._gateway.take_frame(
+                        self.peer_id, link.session, TARGET_FRAME_BYTES, link.next_head()
+                    )
+                    if next_frame is None:
+                        break
+                    link.sent(next_frame)
+                    await self._stream.write(next_frame)
+                if self._acknowledge:
+                    self._acknowledge = False
+                    if link.unacknowledged_frames:
+                        await self._stream.write(link.acknowledgement())
+                if goodbye is not None and link.has_room:
                     last = node_pb2.Frame(goodbye=node_pb2.Goodbye(reason=goodbye))
                     await self._stream.write(last.SerializeToString())
                     await self._stream.finish()
                     return
-                await self._frames_ready.wait()
+                await self._wake_writer.wait()
         except ConnectionError:
             pass  # the reader reports the reason
 
 
-def read_hello(frame: bytes | None) -> node_pb2.Frame:
-    """The first frame of a stream, which holds a Hello and no envelopes. Raises InvalidError for another."""
+def read_hello(frame: bytes | None) -> node_pb2.Hello:
+    """The Hello that the first frame of a stream holds, and nothing else. Raises InvalidError for another."""
     if frame is None:
         raise InvalidError("the stream ended before a Hello")
     # A stranger sends this: decoding makes up to thirty times its size in objects.
@@ -222,7 +287,7 @@ def read_hello(frame: bytes | None) -> node_pb2.Frame:
     except DecodeError:
         raise InvalidError("the first frame is malformed") from None
     if message.HasField("hello") and not message.envelopes:
-        return message
+        return message.hello
     del message  # not to live on in the traceback
     raise InvalidError("the first frame holds no Hello, or more than that")
 

@@ -42,14 +42,10 @@ class JoinRefusedError(RefusedError):
         self.refusal = refusal
 
     def as_fatal(self) -> LunaError:
-        """What a node stops with for being turned away: StaleError if it was declared dead, else this."""
-        if self.refusal == node_pb2.DECLARED_DEAD:
+        """What a node stops with for being turned away: StaleError if its id is spent, else this."""
+        if self.refusal == node_pb2.EXPELLED:
             return StaleError(self.message, hint="start the node again: it joins with a new id")
         return self
-
-
-FATAL_REFUSALS = frozenset({node_pb2.NAME_TAKEN, node_pb2.ID_TAKEN, node_pb2.DECLARED_DEAD})
-"""refusals that are about the node that is turned away, and not about the one that does it: it stops."""
 
 # The first class that matches wins, so subclasses come before their bases.
 _CODES: tuple[tuple[type[LunaError], StatusCode], ...] = (

@@ -13,35 +13,22 @@ from typing import Any
 import grpc
 import grpc.aio
 
-from luna.proto.limits import KEEPALIVE_INTERVAL_S, KEEPALIVE_TIMEOUT_S, MAX_FRAME_BYTES, MIB
+from luna.cluster.keeping import Timings
+from luna.proto.limits import MAX_FRAME_BYTES, MIB
 
 _EOF: Any = grpc.aio.EOF  # type: ignore[attr-defined]  # missing in the published stubs
 
 _MS = 1000
-_KEEPALIVE = (
-    ("grpc.keepalive_time_ms", int(KEEPALIVE_INTERVAL_S * _MS)),
-    ("grpc.keepalive_timeout_ms", int(KEEPALIVE_TIMEOUT_S * _MS)),
-    # Without it gRPC waits a minute for the answer to a ping, whatever the line above says.
-    ("grpc.http2.ping_timeout_ms", int(KEEPALIVE_TIMEOUT_S * _MS)),
-    ("grpc.keepalive_permit_without_calls", 1),
-    ("grpc.http2.max_pings_without_data", 0),
-)
+
+Options = tuple[tuple[str, int], ...]
+
 # Slack above the limit of a frame: one that is only somewhat too large gets an error of ours, with a reason;
 # gRPC ends the stream of a larger one without a word to this side.
-_MESSAGE_SIZES = (
+_MESSAGE_SIZES: Options = (
     ("grpc.max_receive_message_length", MAX_FRAME_BYTES + MIB),
     ("grpc.max_send_message_length", -1),  # the list of a million processes is larger than any frame
 )
-SERVER_OPTIONS = (
-    *_KEEPALIVE,
-    *_MESSAGE_SIZES,
-    ("grpc.so_reuseport", 0),  # else two nodes share one port, and each gets some of the calls
-    ("grpc.http2.min_ping_interval_without_data_ms", int(KEEPALIVE_INTERVAL_S * _MS / 3)),
-    ("grpc.http2.min_recv_ping_interval_without_data_ms", int(KEEPALIVE_INTERVAL_S * _MS / 3)),
-    ("grpc.http2.max_ping_strikes", 0),
-)
-_CHANNEL_OPTIONS = (
-    *_KEEPALIVE,
+_CHANNEL_OPTIONS: Options = (
     *_MESSAGE_SIZES,
     ("grpc.use_local_subchannel_pool", 1),  # else channels to one address share one connection
     ("grpc.enable_http_proxy", 0),  # a web proxy cannot carry this, and http_proxy is often set
@@ -49,10 +36,36 @@ _CHANNEL_OPTIONS = (
 )
 
 
-def open_channel(address: str) -> Any:
+def _keepalive(timings: Timings) -> Options:
+    timeout_ms = int(timings.keepalive_timeout_s * _MS)
+    return (
+        ("grpc.keepalive_time_ms", int(timings.keepalive_interval_s * _MS)),
+        ("grpc.keepalive_timeout_ms", timeout_ms),
+        # Without it gRPC waits a minute for the answer to a ping, whatever the line above says.
+        ("grpc.http2.ping_timeout_ms", timeout_ms),
+        ("grpc.keepalive_permit_without_calls", 1),
+        ("grpc.http2.max_pings_without_data", 0),
+    )
+
+
+def server_options(timings: Timings) -> Options:
+    """The settings of a node's server."""
+    ping_ms = int(timings.keepalive_interval_s * _MS / 3)
+    return (
+        *_keepalive(timings),
+        *_MESSAGE_SIZES,
+        ("grpc.so_reuseport", 0),  # else two nodes share one port, and each gets some of the calls
+        ("grpc.http2.min_ping_interval_without_data_ms", ping_ms),
+        ("grpc.http2.min_recv_ping_interval_without_data_ms", ping_ms),
+        # Peers may be less patient than this node, and ping more often.
+        ("grpc.http2.max_ping_strikes", 0),
+    )
+
+
+def open_channel(address: str, timings: Timings) -> Any:
     """A new channel to HOST:PORT, with a connection of its own."""
     # Untyped: the published stubs of grpc.aio demand the serializers that this code does without.
-    return grpc.aio.insecure_channel(address, options=_CHANNEL_OPTIONS)
+    return grpc.aio.insecure_channel(address, options=(*_keepalive(timings), *_CHANNEL_OPTIONS))
 
 
 def is_cancelled() -> bool:
@@ -64,10 +77,12 @@ def is_cancelled() -> bool:
 class ClientStream:
     """The dialing end of a session; owns its channel."""
 
-    def __init__(self, method: str, address: str, on_close: Callable[[ClientStream], None]) -> None:
+    def __init__(
+        self, method: str, address: str, timings: Timings, on_close: Callable[[ClientStream], None]
+    ) -> None:
         """Call `method` (/SERVICE/NAME) of the node at `address`; `on_close(self)` gives the channel back."""
         self._on_close = on_close
-        self.channel = open_channel(address)
+        self.channel = open_channel(address, timings)
         self._call = self.channel.stream_stream(method)()
         self._closed = False
 

@@ -22,12 +22,13 @@ import grpc.aio
 import structlog
 from google.protobuf.message import DecodeError
 
+from luna.cluster.keeping import DEFAULT_TIMINGS, Timings
 from luna.node.bridge import Bridge
 from luna.node.config import Address
 from luna.node.modules import check_total
 from luna.node.session import EndKind, Gateway, HandOver, Session, SessionEnd, read_hello
 from luna.node.status import error_from_status, status_of
-from luna.node.streams import SERVER_OPTIONS, ClientStream, ServerStream, is_cancelled, open_channel
+from luna.node.streams import ClientStream, ServerStream, is_cancelled, open_channel, server_options
 from luna.proto import node_pb2
 from luna.proto.errors import BrokenError, InvalidError, LunaError
 from luna.proto.limits import (
@@ -54,8 +55,8 @@ class PeerHandlers(Protocol):
     async def meet(self, hello: node_pb2.Hello) -> node_pb2.Hello:
         """Answer a Meet. Raises InvalidError for a malformed Hello."""
 
-    async def accept(self, hello: node_pb2.Hello, session: Session) -> node_pb2.Frame:
-        """The first frame to answer the Hello of a dialed session with; one with a refusal turns it away."""
+    async def accept(self, hello: node_pb2.Hello, session: Session) -> node_pb2.Hello:
+        """The answer to a peer that dialed; one with a refusal turns it away, else `session.carry` was called."""
 
     async def ended(self, session: Session, end: SessionEnd) -> None:
         """An accepted session has ended."""
@@ -75,8 +76,9 @@ class FrameSource(Gateway, Protocol):
 class Transport:
     """The gRPC side of one node: `bind`, `start`, `stop`. Its methods run in the asyncio thread."""
 
-    def __init__(self, bridge: Bridge, gateway: FrameSource) -> None:
+    def __init__(self, bridge: Bridge, gateway: FrameSource, timings: Timings = DEFAULT_TIMINGS) -> None:
         self._bridge = bridge
+        self._timings = timings
         self._gateway = gateway
         self._handlers: PeerHandlers | None = None
         self._hand_over: HandOver = _drop_envelopes
@@ -100,7 +102,7 @@ class Transport:
             address = Address(host, port)
             try:
                 await asyncio.get_running_loop().run_in_executor(None, _probe, address)
-                server = grpc.aio.server(options=SERVER_OPTIONS)
+                server = grpc.aio.server(options=server_options(self._timings))
                 bound = server.add_insecure_port(str(address))
             except (OSError, RuntimeError) as error:
                 problem = _cannot_listen(address, error)
@@ -167,22 +169,24 @@ class Transport:
                 session.wake()
 
     async def goodbye(self, reason: str) -> None:
-        """Say goodbye on every session and wait for their ends, at most about FLUSH_TIMEOUT_S."""
+        """Say goodbye on every stream and wait for their ends, at most about FLUSH_TIMEOUT_S."""
         for session in list(self._sessions.values()):
             session.say_goodbye(reason)
         await asyncio.gather(*(session.wait_ended() for session in self._sessions.values()))
 
-    async def dial(self, address: str, peer_id: int, first: node_pb2.Frame) -> tuple[Session, node_pb2.Hello]:
-        """Open a session, say `first` and hear the answer, which the caller judges; then it calls `run` or
-        `Session.close`.
+    async def dial(
+        self, address: str, peer_id: int, hello: node_pb2.Hello, timeout_s: float
+    ) -> tuple[Session, node_pb2.Hello]:
+        """Open a stream, say `hello` and hear the answer, which the caller judges; then it calls
+        `Session.carry` and `run`, or `Session.close`.
 
-        Raises BrokenError if nobody answers in CONNECT_TIMEOUT_S, InvalidError if the answer is malformed.
+        Raises BrokenError if nobody answers in `timeout_s`, InvalidError if the answer is malformed.
         """
-        stream = ClientStream(f"/{SERVICE}/Session", address, self._stream_closed)
+        stream = ClientStream(f"/{SERVICE}/Session", address, self._timings, self._stream_closed)
         self._dialed.add(stream)
         try:
-            async with asyncio.timeout(CONNECT_TIMEOUT_S):
-                await stream.write(first.SerializeToString())
+            async with asyncio.timeout(timeout_s):
+                await stream.write(node_pb2.Frame(hello=hello).SerializeToString())
                 answer = read_hello(await stream.read())
         except (TimeoutError, ConnectionError) as error:
             stream.close()
@@ -190,17 +194,18 @@ class Transport:
         except BaseException:
             stream.close()
             raise
-        session = Session(peer_id, stream, self._gateway, self._hand_over, answer.acknowledged)
-        return session, answer.hello
+        return Session(peer_id, stream, self._gateway, self._hand_over), answer
 
     async def run(self, session: Session) -> SessionEnd:
-        """Pump a session that was dialed until it ends."""
+        """Pump a stream that was dialed until it ends."""
         return await self._pump(session)
 
+    async def end(self, session: Session, reason: str) -> None:
+        """Close a stream and wait until it touches its link no more."""
+        session.close(reason)
+        await session.wait_ended()
+
     async def _pump(self, session: Session) -> SessionEnd:
-        previous = self._sessions.get(session.peer_id)
-        if previous is not None:
-            previous.close("replaced by a new session")
         self._sessions[session.peer_id] = session
         try:
             return await session.run()
@@ -223,28 +228,28 @@ class Transport:
         _log.warning("a session was turned away", peer=context.peer(), reason=problem.message)
         await context.abort(*status_of(problem))
 
-    async def _receive_session(self, stream: ServerStream) -> tuple[Session, node_pb2.Frame]:
+    async def _receive_session(self, stream: ServerStream) -> tuple[Session, node_pb2.Hello]:
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT_S):
-                first = read_hello(await stream.read())
+                hello = read_hello(await stream.read())
         except TimeoutError:
             raise InvalidError(f"no Hello came in {CONNECT_TIMEOUT_S:.0f} s") from None
-        peer_id = first.hello.node.id
-        session = Session(peer_id, stream, self._gateway, self._hand_over, first.acknowledged)
-        return session, await self._bridge.call_trio(self._trio_side.accept, first.hello, session)
+        session = Session(hello.node.id, stream, self._gateway, self._hand_over)
+        return session, await self._bridge.call_trio(self._trio_side.accept, hello, session)
 
     async def _serve_session(
-        self, session: Session, answer: node_pb2.Frame, stream: ServerStream, context: Any
+        self, session: Session, answer: node_pb2.Hello, stream: ServerStream, context: Any
     ) -> None:
         end = SessionEnd(EndKind.BROKEN, "the connection was lost")
-        accepted = not answer.hello.refusal
+        accepted = not answer.refusal
         try:
-            await stream.write(answer.SerializeToString())
+            await stream.write(node_pb2.Frame(hello=answer).SerializeToString())
             if accepted:
                 end = await self._pump(session)
         except ConnectionError as error:
             end = SessionEnd(EndKind.BROKEN, str(error))
         finally:
+            session.discard()
             if accepted:
                 # Also when this handler is cancelled, which is how gRPC reports some lost connections: a task
                 # of its own is not.
@@ -258,15 +263,17 @@ class Transport:
 
     # --- Meet -------------------------------------------------------------------------------
 
-    async def meet(self, address: str, hello: node_pb2.Hello) -> node_pb2.Hello:
+    async def meet(
+        self, address: str, hello: node_pb2.Hello, timeout_s: float = CONNECT_TIMEOUT_S
+    ) -> node_pb2.Hello:
         """Exchange Hello with the node at `address`.
 
-        Raises BrokenError if nobody answers in CONNECT_TIMEOUT_S, InvalidError if it is not a node.
+        Raises BrokenError if nobody answers in `timeout_s`, InvalidError if it is not a node.
         """
-        async with open_channel(address) as channel:
+        async with open_channel(address, self._timings) as channel:
             call = channel.unary_unary(f"/{SERVICE}/Meet")
             try:
-                answer = await call(hello.SerializeToString(), timeout=CONNECT_TIMEOUT_S)
+                answer = await call(hello.SerializeToString(), timeout=timeout_s)
             except grpc.aio.AioRpcError as error:
                 raise error_from_status(error.code(), error.details(), address) from None
         return _parse_hello(answer)
@@ -338,7 +345,7 @@ class Transport:
         """A channel to another node, kept and shared; not for sessions."""
         channel = self._channels.pop(address, None)
         if channel is None:
-            channel = open_channel(address)
+            channel = open_channel(address, self._timings)
             if len(self._channels) >= MAX_CHANNELS:
                 oldest = self._channels.pop(next(iter(self._channels)))
                 self._close_channel(oldest)
@@ -379,7 +386,7 @@ def _cannot_listen(address: Address, error: OSError | RuntimeError) -> BrokenErr
     )
 
 
-def _drop_envelopes(peer_id: int, envelopes: list[bytes], done: Callable[[], None]) -> None:
+def _drop_envelopes(peer_id: int, session: int, envelopes: list[bytes], done: Callable[[], None]) -> None:
     done()
 
 

@@ -134,20 +134,15 @@ NAMES_ENVELOPE_BYTES = 256 * KIB
 # --- Time -------------------------------------------------------------------------------------
 
 FROZEN_PEER_TIMEOUT_S = 5.0
-"""seconds until a peer that answers nothing (frozen, unplugged) is declared dead. Erlang's default
-needs 45 to 75; below some seconds a loaded machine or a paused virtual one is taken for dead."""
+"""seconds until a peer that answers nothing (frozen, unplugged) is declared dead, if `--node-timeout` says
+nothing else. Erlang's default needs 45 to 75; below some seconds a loaded machine or a paused virtual one is
+taken for dead. `luna.cluster.keeping.Timings` derives pings and patience from it."""
 
-KEEPALIVE_INTERVAL_S = 1.5
-"""seconds between gRPC keepalive pings on an open session."""
+MIN_NODE_TIMEOUT_S = 1.0
+"""seconds that `--node-timeout` may be set to at least: pings every 0.3 s, answers within 0.4 s."""
 
-KEEPALIVE_TIMEOUT_S = 2.0
-"""seconds to wait for the answer to a ping. Interval, timeout and RECONNECT_WINDOW_S together stay
-below FROZEN_PEER_TIMEOUT_S; tests/proto/test_limits.py holds that."""
-
-RECONNECT_WINDOW_S = 0.8
-"""seconds in which a broken session is dialled again before the peer is declared dead, unless it is known
-sooner that nobody listens there any more: a closed connection is noticed at once, and the verdict must come
-well under a second."""
+MAX_NODE_TIMEOUT_S = 3600.0
+"""seconds that it may be set to at most; whoever wants to wait for longer wants no verdicts."""
 
 CONNECT_TIMEOUT_S = 3.0
 """seconds for a first connection and the exchange of Hello with an address from outside."""
