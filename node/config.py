@@ -51,8 +51,8 @@ class NodeOptions:
     """How to start a node. `None` means: choose (see the fields' defaults in `luna-node start --help`).
 
     `threads` is the number of scheduler threads, `max_processes` that of processes alive at once;
-    `node_timeout_s` is how many seconds a peer may be silent; `insecure` allows plain text beyond this machine;
-    `metrics` is where to serve them, nowhere by default.
+    `node_timeout_s` is how many seconds a peer may be silent; `insecure` allows plain text beyond this
+    machine; `metrics` is where to serve them, nowhere by default.
     `trace` is what is written of what processes do.
     """
 

@@ -12,9 +12,9 @@ import structlog
 import trio
 
 from luna.cluster.members import NodeInfo
+from luna.cluster.peering import FATAL_REFUSALS
 from luna.node.config import Address
 from luna.node.peers import Peers
-from luna.cluster.peering import FATAL_REFUSALS
 from luna.node.status import JoinRefusedError, SelfJoinError
 from luna.proto import node_pb2
 from luna.proto.errors import InvalidError, LunaError
@@ -23,8 +23,8 @@ from luna.proto.limits import CONNECT_TIMEOUT_S
 _log = structlog.get_logger(__name__)
 
 NAME_PATIENCE_WINDOWS = 3.0
-"""windows (see `Timings.window_s`) in which a taken name is asked for again: a node that crashed and was restarted at once finds
-its predecessor still listed until the others' verdict."""
+"""windows (see `Timings.window_s`) in which a taken name is asked for again: a node that crashed and was
+restarted at once finds its predecessor still listed until the others' verdict."""
 
 RETRY_S = 0.2
 """seconds between two attempts within that time, and the first delay between attempts to join."""
@@ -51,8 +51,8 @@ class Joiner:
     async def join_first(self, targets: Sequence[Address]) -> None:
         """One round over the targets, with a session to each that answers, for CONNECT_TIMEOUT_S.
 
-        Raises JoinRefusedError if one turns this node away, StaleError if that is for good, InvalidError if one is
-        not a node.
+        Raises JoinRefusedError if one turns this node away, StaleError if that is for good, InvalidError if
+        one is not a node.
         """
         refusals: list[LunaError] = []
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from random import SystemRandom
+from typing import Protocol
 
 import structlog
 import trio
@@ -22,7 +23,6 @@ from luna.cluster.wire import members_from_proto, node_from_proto, text_from_pee
 from luna.node import reaching
 from luna.node.bridge import Bridge
 from luna.node.config import is_loopback_literal
-from luna.node.peer import PeerGateway
 from luna.node.peer_services import PeerServices
 from luna.node.session import EndKind, Session, SessionEnd
 from luna.node.status import JoinRefusedError, SelfJoinError
@@ -36,6 +36,14 @@ _log = structlog.get_logger(__name__)
 MAX_ENVELOPE_BYTES = 8 * MIB
 """bytes of one envelope that Python decodes, into up to thirty times as much: a Spawn with the longest
 arguments and environment has somewhat over four."""
+
+
+class PeerGateway(Protocol):
+    """What this module needs of `luna.scheduler`'s PeerGateway."""
+
+    def add_peer(self, node_id: int, session: int) -> None: ...
+    def remove_peer(self, node_id: int) -> None: ...
+    def send(self, node_id: int, envelope: bytes) -> bool: ...
 
 
 class Peers:
@@ -103,11 +111,14 @@ class Peers:
         self._changed.set()
 
     async def _tick(self) -> None:
-        while True:
-            self._changed = trio.Event()
-            with trio.move_on_at(self.peering.deadline_s()):
-                await self._changed.wait()
-            self.peering.tick(trio.current_time())
+        try:
+            while True:
+                self._changed = trio.Event()
+                with trio.move_on_at(self.peering.deadline_s()):
+                    await self._changed.wait()
+                self.peering.tick(trio.current_time())
+        finally:
+            self.peering.leaving = True  # the nursery closes: no more tasks
 
     # --- meeting ----------------------------------------------------------------------------
 
@@ -206,9 +217,7 @@ class Peers:
         """A stream to `peer` has ended by itself or by the other side."""
         now_s = trio.current_time()
         if peer.stream is session:
-            _log.info(
-                "connection ended", peer=peer.info.name, id=peer.id, how=end.kind.value, why=end.detail
-            )
+            _log.info("connection ended", peer=peer.info.name, id=peer.id, how=end.kind.value, why=end.detail)
         match end.kind:
             case EndKind.LEFT:
                 self.peering.said_goodbye(now_s, peer, session, end.detail or "it said goodbye")
@@ -296,9 +305,7 @@ class Peers:
                     self._take_envelope(peer, node_pb2.Envelope.FromString(data))
                 except (DecodeError, LunaError) as error:
                     reason = error.message if isinstance(error, LunaError) else "malformed"
-                    self.peering.expel(
-                        trio.current_time(), peer, f"it sent an invalid envelope: {reason}"
-                    )
+                    self.peering.expel(trio.current_time(), peer, f"it sent an invalid envelope: {reason}")
         except Exception:  # a bug here must not take the node down
             _log.exception("internal error while handling envelopes", peer=peer_id)
         finally:

@@ -13,9 +13,9 @@ import trio
 from luna.cluster.members import Member, NodeInfo
 from luna.cluster.peering import Opened, Peer
 from luna.node.probe import nobody_listens
-from luna.node.session import EndKind, Session
+from luna.node.session import Session
 from luna.proto import node_pb2
-from luna.proto.errors import BrokenError, InvalidError, LunaError, RefusedError
+from luna.proto.errors import InvalidError, LunaError, RefusedError
 from luna.proto.limits import CONNECT_TIMEOUT_S
 
 if TYPE_CHECKING:
@@ -112,9 +112,7 @@ async def reunite(peers: Peers, member: Member) -> None:
 
 async def _meet(peers: Peers, address: str, node_id: int, timeout_s: float) -> node_pb2.Hello:
     peers.check_reach(address)
-    return await peers.bridge.run(
-        peers.transport.meet, address, peers.peering.hello(node_id), timeout_s
-    )
+    return await peers.bridge.run(peers.transport.meet, address, peers.peering.hello(node_id), timeout_s)
 
 
 async def _is_gone(peers: Peers, peer: Peer) -> bool:

@@ -168,8 +168,9 @@ class Session:
                 # The writer's error only says that the stream is dead; the reader learns why, or reads the
                 # Goodbye that crossed ours.
                 await asyncio.wait({reader}, timeout=FLUSH_TIMEOUT_S)
-            if self._goodbye is not None or self._closed_because is not None:
-                return SessionEnd(EndKind.CLOSED, self._closed_because or "this node is leaving")
+            reason: str | None = self._closed_because  # by now there may be one
+            if self._goodbye is not None or reason is not None:
+                return SessionEnd(EndKind.CLOSED, reason or "this node is leaving")
             return reader.result() if reader.done() else SessionEnd(EndKind.BROKEN, "the stream broke")
         finally:
             for task in (reader, writer):

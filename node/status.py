@@ -47,6 +47,7 @@ class JoinRefusedError(RefusedError):
             return StaleError(self.message, hint="start the node again: it joins with a new id")
         return self
 
+
 # The first class that matches wins, so subclasses come before their bases.
 _CODES: tuple[tuple[type[LunaError], StatusCode], ...] = (
     (LimitError, StatusCode.RESOURCE_EXHAUSTED),

@@ -56,7 +56,7 @@ class PeerHandlers(Protocol):
         """Answer a Meet. Raises InvalidError for a malformed Hello."""
 
     async def accept(self, hello: node_pb2.Hello, session: Session) -> node_pb2.Hello:
-        """The answer to a peer that dialed; one with a refusal turns it away, else `session.carry` was called."""
+        """The answer to a peer that dialed: with a refusal, or after `session.carry`."""
 
     async def ended(self, session: Session, end: SessionEnd) -> None:
         """An accepted session has ended."""

@@ -7,22 +7,13 @@ from __future__ import annotations
 
 import os
 import threading
-from dataclasses import dataclass
 
 from google.protobuf.message import DecodeError
 
 from luna.proto import node_pb2
-from luna.proto.errors import InvalidError, NotFoundError
+from luna.proto.errors import InvalidError
 
 FIRST_PYTHON_FIELD = 16
-
-
-@dataclass(frozen=True, slots=True)
-class FakeCounts:
-    """Envelopes taken in from a peer and given out to it."""
-
-    envelopes_in: int
-    envelopes_out: int
 
 
 class FakeGateway:
@@ -31,18 +22,11 @@ class FakeGateway:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._queues: dict[int, list[bytes]] = {}
-        self._sessions: dict[int, int] = {}  # of the peers there are
         self._ready: list[int] = []
         self.outgoing_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self.received: dict[int, list[node_pb2.Envelope]] = {}
         self.log: list[tuple[str, int]] = []
-        self._counts: dict[int, list[int]] = {}  # envelopes in and out, also of removed peers
-
-    def statistics(self, node_id: int) -> FakeCounts:
-        with self._lock:
-            if node_id not in self._counts:
-                raise NotFoundError("no such peer")
-            return FakeCounts(*self._counts[node_id])
+        self._sessions: dict[int, int] = {}
 
     def close(self) -> None:
         os.close(self.outgoing_fd)
@@ -53,18 +37,15 @@ class FakeGateway:
 
     def add_peer(self, node_id: int, session: int) -> None:
         with self._lock:
-            if self._sessions.get(node_id) == session:
-                return
-            self._sessions[node_id] = session
+            assert node_id not in self._queues, "the former session has not ended"
             self._queues[node_id] = []
-            self._counts.setdefault(node_id, [0, 0])
+            self._sessions[node_id] = session
             self.log.append(("add", node_id))
 
     def remove_peer(self, node_id: int) -> None:
         with self._lock:
-            if self._sessions.pop(node_id, None) is not None:
-                del self._queues[node_id]
-                self.log.append(("remove", node_id))
+            del self._queues[node_id], self._sessions[node_id]
+            self.log.append(("remove", node_id))
 
     def take_ready(self) -> list[int]:
         with self._lock:
@@ -85,7 +66,6 @@ class FakeGateway:
             while queue and (not parts or size + len(queue[0]) <= max_bytes):
                 parts.append(queue.pop(0))
                 size += len(parts[-1])
-            self._counts[node_id][1] += len(parts)
         envelopes = [node_pb2.Envelope.FromString(part) for part in parts]
         return head + node_pb2.Frame(envelopes=envelopes).SerializeToString()
 
@@ -97,7 +77,6 @@ class FakeGateway:
         with self._lock:
             if self._sessions.get(node_id) != session:
                 return []
-            self._counts[node_id][0] += len(message.envelopes)
         leftovers = []
         for envelope in message.envelopes:
             fields = [field.number for field, _ in envelope.ListFields()]

@@ -7,13 +7,23 @@ from collections.abc import Callable
 
 import pytest
 
-from luna.node.session import MAX_PENDING_BATCHES, EndKind, Session, SessionEnd, read_hello
+from luna.cluster.link_layer import WINDOW_FRAMES, Link
+from luna.node.session import (
+    ACK_DELAY_S,
+    ACK_FRAMES,
+    MAX_PENDING_BATCHES,
+    EndKind,
+    Session,
+    SessionEnd,
+    read_hello,
+)
 from luna.proto import node_pb2
 from luna.proto.errors import InvalidError
 
 from .fake_gateway import FakeGateway
 
 PEER = 7
+SESSION = 70
 
 
 class MemoryStream:
@@ -48,20 +58,37 @@ class MemoryStream:
 class Rig:
     def __init__(self) -> None:
         self.gateway = FakeGateway()
-        self.gateway.add_peer(PEER, 1)
+        self.gateway.add_peer(PEER, SESSION)
+        self.link = Link(SESSION)
+        self.peer = Link(SESSION)  # the other side's
         self.stream = MemoryStream()
         self.batches: list[list[bytes]] = []
         self.done: list[Callable[[], None]] = []
-        self.session = Session(PEER, self.stream, self.gateway, self._hand_over, 0)
+        self.session = Session(PEER, self.stream, self.gateway, self._hand_over)
+        self.session.carry(self.link, ())
 
-    def _hand_over(self, peer_id: int, envelopes: list[bytes], done: Callable[[], None]) -> None:
-        assert peer_id == PEER
+    def _hand_over(
+        self, peer_id: int, session: int, envelopes: list[bytes], done: Callable[[], None]
+    ) -> None:
+        assert (peer_id, session) == (PEER, SESSION)
         self.batches.append(envelopes)
         self.done.append(done)
 
     def queue(self, data: bytes) -> None:
         envelope = node_pb2.Envelope(message=node_pb2.Message(data=data))
         self.gateway.send(PEER, envelope.SerializeToString())
+
+    def incoming(self, *envelopes: node_pb2.Envelope) -> bytes:
+        """The peer's next frame."""
+        frame = self.peer.next_head() + node_pb2.Frame(envelopes=envelopes).SerializeToString()
+        self.peer.sent(frame)
+        return frame
+
+    def acknowledged(self) -> int:
+        """How far the peer's frames are acknowledged by what was written."""
+        return max(
+            (node_pb2.Frame.FromString(frame).acknowledged for frame in self.stream.written), default=0
+        )
 
 
 def run(scenario: Callable[[Rig], object]) -> None:
@@ -87,9 +114,7 @@ def data_of(frames: list[bytes]) -> list[bytes]:
     ]
 
 
-def gossip_frame() -> bytes:
-    envelope = node_pb2.Envelope(gossip=node_pb2.Gossip())
-    return node_pb2.Frame(envelopes=[envelope]).SerializeToString()
+GOSSIP = node_pb2.Envelope(gossip=node_pb2.Gossip())
 
 
 def test_what_is_queued_is_written_in_order_before_and_after_a_wake() -> None:
@@ -147,6 +172,80 @@ def test_goodbye_comes_after_what_is_queued_and_ends_the_session() -> None:
     run(scenario)
 
 
+def test_what_the_peer_lacks_is_sent_again_before_anything_new() -> None:
+    async def scenario(rig: Rig) -> None:
+        lost = [rig.link.next_head() + bytes([number]) for number in range(1)]
+        rig.link.sent(lost[0])
+        rig.session.carry(rig.link, rig.link.resume(0))
+        rig.queue(b"new")
+        running = asyncio.create_task(rig.session.run())
+        await settle()
+        assert rig.stream.written[0] == lost[0]
+        assert data_of(rig.stream.written[1:]) == [b"new"]
+        rig.session.close("enough")
+        await running
+
+    run(scenario)
+
+
+def test_many_frames_are_acknowledged_without_waiting() -> None:
+    async def scenario(rig: Rig) -> None:
+        running = asyncio.create_task(rig.session.run())
+        for _ in range(ACK_FRAMES):
+            rig.stream.incoming.put_nowait(rig.incoming())
+        await settle()
+        assert rig.acknowledged() == ACK_FRAMES
+        rig.session.close("enough")
+        await running
+
+    run(scenario)
+
+
+def test_the_last_frame_is_acknowledged_after_a_while() -> None:
+    async def scenario(rig: Rig) -> None:
+        running = asyncio.create_task(rig.session.run())
+        rig.stream.incoming.put_nowait(rig.incoming())
+        while not rig.acknowledged():
+            await asyncio.sleep(ACK_DELAY_S / 10)
+        rig.session.close("enough")
+        await running
+
+    run(scenario)
+
+
+def test_nothing_is_taken_from_the_core_while_the_window_is_full() -> None:
+    async def scenario(rig: Rig) -> None:
+        while rig.link.has_room:
+            rig.link.sent(rig.link.next_head())
+        rig.queue(b"waits")
+        running = asyncio.create_task(rig.session.run())
+        await settle()
+        assert rig.stream.written == []
+        for _ in range(WINDOW_FRAMES):
+            rig.peer.received += 1
+        rig.stream.incoming.put_nowait(rig.peer.acknowledgement())
+        await settle()
+        assert data_of(rig.stream.written) == [b"waits"]
+        rig.session.close("enough")
+        await running
+
+    run(scenario)
+
+
+def test_a_frame_that_came_before_is_not_delivered_again() -> None:
+    async def scenario(rig: Rig) -> None:
+        running = asyncio.create_task(rig.session.run())
+        frame = rig.incoming(node_pb2.Envelope(message=node_pb2.Message(data=b"once")))
+        rig.stream.incoming.put_nowait(frame)
+        rig.stream.incoming.put_nowait(frame)
+        await settle()
+        assert [envelope.message.data for envelope in rig.gateway.received[PEER]] == [b"once"]
+        rig.session.close("enough")
+        await running
+
+    run(scenario)
+
+
 def test_a_stream_that_takes_no_more_is_broken() -> None:
     async def scenario(rig: Rig) -> None:
         rig.stream.broken = True
@@ -162,7 +261,7 @@ def test_a_stream_that_takes_no_more_is_broken() -> None:
 def test_reading_stops_while_too_many_batches_wait_for_python() -> None:
     async def scenario(rig: Rig) -> None:
         for _ in range(MAX_PENDING_BATCHES + 5):
-            rig.stream.incoming.put_nowait(gossip_frame())
+            rig.stream.incoming.put_nowait(rig.incoming(GOSSIP))
         running = asyncio.create_task(rig.session.run())
         for _ in range(10):
             await settle()
