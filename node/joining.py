@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 import structlog
 import trio
 
-from luna.cluster.members import NodeInfo
+from luna.cluster.members import MemberState, NodeInfo
 from luna.cluster.peering import FATAL_REFUSALS
 from luna.node.config import Address
 from luna.node.peers import Peers
@@ -98,7 +98,8 @@ class Joiner:
     def found(self, address: str, node_id: int, name: str, cluster: str) -> None:
         """Discovery reports a node (trio thread); it is met soon, unless too many wait already."""
         member = self._peers.membership.get(node_id)
-        if cluster != self._peers.own.cluster or member is not None:
+        known = member is not None and member.state is not MemberState.DEAD  # who is dead may be back
+        if cluster != self._peers.own.cluster or known:
             return
         try:
             self._found_in.send_nowait(address)
