@@ -178,7 +178,7 @@ REMOTE: Final = (
     Benchmark(
         "remote-round-trip",
         "remote",
-        (Measure("p50", "remote round trip, 64 B, p50", "us"),),
+        (Measure("p50", "remote round trip, 64 B, p50", "us", "<= 1.3 x gRPC"),),
         on(open_pair, round_trip),
         {"TCP": on(open_floors, tcp_round_trip), "gRPC": on(open_grpc, grpc_round_trip)},
         on(open_erlang_pair, round_trip),
@@ -187,8 +187,8 @@ REMOTE: Final = (
         "remote-throughput",
         "remote",
         (
-            Measure("small", "remote one way, 64 B", "/s", ">= 200k"),
-            Measure("large", "remote one way, 64 KiB", "MB/s"),
+            Measure("small", "remote one way, 64 B", "/s", ">= 1M"),
+            Measure("large", "remote one way, 64 KiB", "MB/s", ">= 500"),
         ),
         on(open_pair, throughput),
         {"TCP": on(open_floors, tcp_throughput), "gRPC": on(open_grpc, grpc_throughput)},
@@ -199,7 +199,7 @@ REMOTE: Final = (
         "remote",
         (
             Measure("one_by_one", "remote spawn, one by one", "/s"),
-            Measure("at_once", "remote spawn, 32 at once", "/s"),
+            Measure("at_once", "remote spawn, 32 at once", "/s", ">= 20k"),
         ),
         on(open_pair, spawn),
         {"gRPC": on(open_grpc, grpc_round_trips)},
@@ -208,7 +208,7 @@ REMOTE: Final = (
     Benchmark(
         "remote-death",
         "remote",
-        (Measure("p50", "remote death notice, p50", "us"),),
+        (Measure("p50", "remote death notice, p50", "us", "<= 1000"),),
         on(open_pair, death),
         {"TCP": on(open_floors, tcp_round_trip), "gRPC": on(open_grpc, grpc_round_trip)},
         on(open_erlang_pair, death),
@@ -216,7 +216,7 @@ REMOTE: Final = (
     Benchmark(
         "node-killed",
         "remote",
-        (Measure("noticed", "node killed, noticed after", "ms"),),
+        (Measure("noticed", "node killed, noticed after", "ms", "<= 100"),),
         killed(open_pair),
         {"TCP": on(open_floors, tcp_killed)},
         killed(open_erlang_pair),
@@ -224,7 +224,7 @@ REMOTE: Final = (
     Benchmark(
         "node-frozen",
         "remote",
-        (Measure("noticed", "node frozen, noticed after", "s", "<= 5"),),
+        (Measure("noticed", "node frozen, noticed after", "s", "<= 6"),),
         frozen(open_pair),
         {},
         frozen(open_erlang_pair),
