@@ -112,6 +112,10 @@ class Actions(Protocol):
         """Something changed among the members: for people and programs."""
 
 
+_GONE = "nobody listens at its address any more"
+_UNREACHED = "nobody reaches it any more"
+
+
 class Peering:
     """The peers of one node."""
 
@@ -321,14 +325,15 @@ class Peering:
     def attempt_failed(self, now_s: float, peer: Peer, *, gone: bool) -> None:
         """An attempt to reach the peer brought no stream. `gone`: nobody listens at its address."""
         if self._peers.get(peer.id) is peer:
-            self._do(now_s, peer, peer.keeper.attempt_failed(now_s, gone=gone))
+            steps = peer.keeper.attempt_failed(now_s, gone=gone)
+            self._do(now_s, peer, steps, _GONE if gone else _UNREACHED)
 
     def gone(self, now_s: float, peer: Peer) -> None:
         """Nobody listens at the peer's address any more."""
         if self._peers.get(peer.id) is peer:
-            self._do(now_s, peer, peer.keeper.gone())
+            self._do(now_s, peer, peer.keeper.gone(), _GONE)
 
-    def _do(self, now_s: float, peer: Peer, steps: Iterable[Step]) -> None:
+    def _do(self, now_s: float, peer: Peer, steps: Iterable[Step], death: str = _UNREACHED) -> None:
         if self.leaving:
             return
         for step in steps:
@@ -342,7 +347,7 @@ class Peering:
                 case Step.END_SESSION:
                     self._end_session(now_s, peer, "this node does not reach it, though others do")
                 case Step.DECLARE_DEAD:
-                    self._declare_dead(now_s, peer, "nobody reaches it")
+                    self._declare_dead(now_s, peer, death)
 
     # --- verdicts ---------------------------------------------------------------------------
 
