@@ -18,7 +18,7 @@ passes it on to the member, which raises its incarnation: it is a member again w
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 from typing import Protocol
 
@@ -34,7 +34,7 @@ from luna.proto.errors import InvalidError, RefusedError
 from luna.proto.limits import MAX_GOSSIP_MEMBERS, MAX_MEMBERS
 from luna.proto.version import PROTOCOL_MAX
 
-__all__ = ["Actions", "Opened", "Peer", "Peering", "Stream"]
+__all__ = ["Actions", "Opened", "Peer", "Peering", "PeeringStatistics", "Stream"]
 
 FATAL_REFUSALS = frozenset({node_pb2.NAME_TAKEN, node_pb2.ID_TAKEN, node_pb2.EXPELLED})
 """refusals that are about the node that is turned away, and not about the one that does it: it stops."""
@@ -76,6 +76,18 @@ class Opened:
 
     link: Link
     resend: Sequence[bytes]
+
+
+@dataclass(slots=True)
+class PeeringStatistics:
+    """Totals of one node since its start."""
+
+    sessions_begun: int = 0
+    sessions_ended: int = 0
+    streams_resumed: int = 0
+    """times a session went on with another stream"""
+    hellos_refused: int = 0
+    nodes_expelled: int = 0
 
 
 class Actions(Protocol):
@@ -134,6 +146,7 @@ class Peering:
         self._expelled: dict[int, str] = {}  # ids that sent what no correct node sends, and what it was
         self._reunion = Reunion()
         self._references = 0
+        self._statistics = PeeringStatistics()
         self.leaving = False
 
     # --- looking ----------------------------------------------------------------------------
@@ -154,6 +167,10 @@ class Peering:
     def dials(self, peer: Peer) -> bool:
         """Whether this side dials; the other one waits. Two streams at once would be one too many."""
         return self.own.id < peer.id
+
+    def statistics(self) -> PeeringStatistics:
+        """A copy of the totals."""
+        return replace(self._statistics)
 
     def deadline_s(self) -> float:
         """When to call `tick` next."""
@@ -189,6 +206,7 @@ class Peering:
         """Somebody says `hello`: the answer. Raises InvalidError if it is malformed."""
         refused = self._judge(hello)
         if refused is not None:
+            self._statistics.hellos_refused += 1
             answer = make_hello(self.membership.own)  # who is turned away learns nothing of the members
             answer.refusal, answer.detail, answer.incarnation = (
                 refused.refusal, refused.detail, refused.incarnation,
@@ -298,7 +316,10 @@ class Peering:
         if previous is not None:
             self._actions.close(previous, "replaced by a new stream")
         if begins:
+            self._statistics.sessions_begun += 1
             self._actions.begin_session(peer)
+        else:
+            self._statistics.streams_resumed += 1
         peer.keeper.opened()
         return Opened(peer.link, resend)
 
@@ -317,6 +338,7 @@ class Peering:
         """The peer sent what no correct node sends: it is none any more, whatever it says from now on."""
         if self._peers.get(peer.id) is not peer:
             return
+        self._statistics.nodes_expelled += 1
         if len(self._expelled) >= MAX_MEMBERS:
             del self._expelled[next(iter(self._expelled))]
         self._expelled[peer.id] = f"it was expelled: {reason}"
@@ -352,13 +374,17 @@ class Peering:
     # --- verdicts ---------------------------------------------------------------------------
 
     def _end_session(self, now_s: float, peer: Peer, reason: str) -> None:
+        self._cut_off(peer, reason)
+        peer.keeper.session_ended(now_s)
+
+    def _cut_off(self, peer: Peer, reason: str) -> None:
         stream, peer.stream = peer.stream, None
         if stream is not None:
             self._actions.close(stream, reason)
         link, peer.link = peer.link, None
         if link is not None:
+            self._statistics.sessions_ended += 1
             self._actions.end_session(peer, reason)
-        peer.keeper.session_ended(now_s)
 
     def _declare_dead(self, now_s: float, peer: Peer, reason: str) -> None:
         self._act(now_s, self.membership.declare_dead(peer.id), reason)
@@ -460,14 +486,8 @@ class Peering:
 
     def _drop(self, node_id: int, reason: str) -> None:
         peer = self._peers.pop(node_id, None)
-        if peer is None:
-            return
-        stream, peer.stream = peer.stream, None
-        if stream is not None:
-            self._actions.close(stream, reason)
-        link, peer.link = peer.link, None
-        if link is not None:
-            self._actions.end_session(peer, reason)
+        if peer is not None:
+            self._cut_off(peer, reason)
 
 
 _NEWS = {

@@ -14,6 +14,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from luna.cluster.peering import PeeringStatistics
 from luna.proto.errors import NotFoundError
 from luna.scheduler.runtime import Runtime
 from luna.scheduler.services.metric_families import GuestMetrics
@@ -28,7 +29,13 @@ _TRAFFIC = (
     ("signals_received", "Signals that came from another node.", "envelopes_in"),
     ("signals_sent", "Signals that went to another node.", "envelopes_out"),
 )
-
+_TOTALS = (
+    ("sessions_begun", "Sessions with other nodes that began."),
+    ("sessions_ended", "Sessions with other nodes that ended for good."),
+    ("streams_resumed", "Times a session went on with a new connection."),
+    ("hellos_refused", "Times a node was turned away."),
+    ("nodes_expelled", "Nodes that sent what no correct node sends."),
+)
 
 Family = TypeVar("Family", GaugeMetricFamily, CounterMetricFamily)
 
@@ -39,6 +46,8 @@ class PeerFigures(NamedTuple):
     name: str
     id: int
     connected: bool
+    kept_bytes: int = 0
+    """sent and not acknowledged"""
 
 
 @final
@@ -50,11 +59,14 @@ class MetricsPage(Collector):
         runtime: Runtime,
         labels: Mapping[str, str],
         peers: Callable[[], Iterable[PeerFigures]] = tuple,
+        totals: Callable[[], PeeringStatistics] = PeeringStatistics,
     ) -> None:
-        """`labels` go on every sample; `peers()` are the live nodes besides this one."""
+        """`labels` go on every sample; `peers()` are the live nodes besides this one, `totals()` what this
+        node counts of its dealings with them."""
         self._runtime = runtime
         self._labels = dict(labels)
         self._peers = peers
+        self._totals = totals
         self._figures: list[Metric] = []
         self._limiter = trio.CapacityLimiter(RENDERERS)
         self._registry = CollectorRegistry()
@@ -84,6 +96,9 @@ class MetricsPage(Collector):
             statistics.messages_sent_remote,
         )
         yield self._counter("preemptions", "Times a process used up its time slice.", statistics.preempted)
+        totals = self._totals()
+        for name, text in _TOTALS:
+            yield self._counter(name, text, getattr(totals, name))
         yield from self._of_peers()
 
     def _of_peers(self) -> Iterator[Metric]:
@@ -99,9 +114,13 @@ class MetricsPage(Collector):
             (self._family(CounterMetricFamily, f"peer_{name}", text, "peer"), field)
             for name, text, field in _TRAFFIC
         ]
+        kept = self._family(
+            GaugeMetricFamily, "peer_kept_bytes", "Bytes sent to it and not acknowledged.", "peer"
+        )
         for peer in peers:
             labels = [*self._labels.values(), peer.name]
             connected.add_metric(labels, peer.connected)
+            kept.add_metric(labels, peer.kept_bytes)
             try:
                 statistics = self._runtime.peers.statistics(peer.id)
             except NotFoundError:
@@ -111,6 +130,7 @@ class MetricsPage(Collector):
                 family.add_metric(labels, getattr(statistics, field))
         yield connected
         yield queued
+        yield kept
         yield from (family for family, _ in traffic)
 
     def _family(self, kind: type[Family], name: str, text: str, *labels: str) -> Family:

@@ -195,11 +195,17 @@ async def _serve_metrics(
 
     def others() -> list[PeerFigures]:
         return [
-            PeerFigures(member.node.name, member.node.id, peers.is_connected(member.node.id))
-            for member in peers.membership.peers()
+            PeerFigures(
+                peer.info.name,
+                peer.id,
+                peer.stream is not None,
+                peer.link.statistics().kept_bytes if peer.link is not None else 0,
+            )
+            for peer in peers.peering.peers()
         ]
 
-    page = MetricsPage(runtime, {"node": own.name, "cluster": own.cluster}, others)
+    labels = {"node": own.name, "cluster": own.cluster}
+    page = MetricsPage(runtime, labels, others, peers.peering.statistics)
     await start_metrics_server(nursery, address, page.render)
 
 
