@@ -138,6 +138,8 @@ class Session:
         self._stream.close()
         if self._reader is not None:
             self._reader.cancel()
+        else:
+            self._ended.set()  # `run` will do nothing
 
     def say_goodbye(self, reason: str) -> None:
         """Write what is queued, then a Goodbye; the session then ends, within FLUSH_TIMEOUT_S."""
