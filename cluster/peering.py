@@ -17,6 +17,7 @@ passes it on to the member, which raises its incarnation: it is a member again w
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from random import Random
@@ -173,15 +174,19 @@ class Peering:
         return replace(self._statistics)
 
     def deadline_s(self) -> float:
-        """When to call `tick` next."""
+        """When to call `tick` next; infinite: not before something happens."""
+        if self.leaving:
+            return math.inf
         return min([self._reunion.deadline_s, *(peer.keeper.deadline_s for peer in self._peers.values())])
 
     def tick(self, now_s: float) -> None:
         """Do what is due."""
+        if self.leaving:
+            return
         for peer in self.peers():
             self._do(now_s, peer, peer.keeper.tick(now_s))
         back = self._reunion.tick(now_s, self.membership, self._expelled)
-        if back is not None and not self.leaving:
+        if back is not None:
             self._actions.reunite(back)
 
     # --- meeting ----------------------------------------------------------------------------
