@@ -86,7 +86,8 @@ class Step(Enum):
     """What the owner of a `Keeper` is to do."""
 
     ATTEMPT = auto()
-    """Open a stream, or remind the peer to: then `opened` or `attempt_failed`."""
+    """Open a stream, or remind the peer to: then `opened`, if this side dialed, or `attempt_failed`. There is one
+    attempt at a time: of two streams the later would replace the earlier, whose end would bring the next attempt."""
     CHECK = auto()
     """Find out whether anybody listens at its address: if not, `gone`."""
     ASK = auto()
@@ -124,10 +125,11 @@ class Keeper:
     # --- what happened ----------------------------------------------------------------------
 
     def opened(self) -> None:
-        """A stream is open, whoever opened it."""
+        """A stream is open: the attempt of this side succeeded, or the peer dialed."""
         self._open = True
         self._broken_at_s = None
-        self._attempting = False
+        if self._dials:
+            self._attempting = False
 
     def broken(self, now_s: float) -> list[Step]:
         """The stream has ended, and the session may go on."""
@@ -146,13 +148,13 @@ class Keeper:
         self._attempting = False
         self._attempt_at_s = now_s + self._delay_s
         most_s = MAX_DELAY_S if self._broken_at_s is None else MAX_BROKEN_DELAY_S
-        self._delay_s = min(2 * self._delay_s, most_s)
+        self._delay_s = min(max(2 * self._delay_s, FIRST_DELAY_S), most_s)
         return (self.gone() if gone else []) or self.tick(now_s)
 
     def retry(self, now_s: float) -> None:
-        """What stood in the way of the last attempt is gone: try at once."""
-        self._attempting = False
+        """What stood in the way of the last attempt is gone: try at once, or when an attempt under way is over."""
         self._attempt_at_s = now_s
+        self._delay_s = 0.0
 
     def gone(self) -> list[Step]:
         """Nobody listens at the peer's address. Before the first session that may be a matter of time."""
@@ -166,7 +168,6 @@ class Keeper:
         """The session is over for good; the peer is still a member. Begin anew, in no hurry."""
         self._open = False
         self._broken_at_s = None
-        self._attempting = False
         self._delay_s = FIRST_DELAY_S
         self._attempt_at_s = now_s + FIRST_DELAY_S
 

@@ -256,7 +256,7 @@ class Peering:
         if peer.link is not None and said.session != peer.link.session:
             self._end_session(now_s, peer, "the other side has ended the session")
         if peer.link is None and said.session != peer.proposed:
-            raise InvalidError("it answers with a session that nobody proposed")
+            return None  # it goes on with a session that has ended here meanwhile
         return self._open(peer, stream, answer, peer.proposed, said.received)
 
     def heard(self, now_s: float, peer: Peer, answer: node_pb2.Hello) -> bool:
@@ -291,8 +291,9 @@ class Peering:
         peer = self._peers.get(answer.node.id)
         if peer is not None:
             self._end_session(now_s, peer, "it declared this node dead")
-        self._act(now_s, self.membership.refute(answer.incarnation), "it was declared dead")
-        if peer is not None:
+        events = self.membership.refute(answer.incarnation)
+        self._act(now_s, events, "it was declared dead")
+        if peer is not None and events:
             peer.keeper.retry(now_s)
 
     def _judge(self, hello: node_pb2.Hello) -> Refused | None:
