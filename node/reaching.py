@@ -99,8 +99,8 @@ async def reunite(peers: Peers, member: Member) -> None:
         try:
             answer = await _meet(peers, node.address, node.id, CONNECT_TIMEOUT_S)
             if answer.node.id != node.id:
+                # Perhaps restarted in the other half of a split cluster: nobody else may know the way to it.
                 peers.peering.replaced(node.id)
-                return
             refused = peers.peering.take_answer(trio.current_time(), answer)
         except LunaError as error:
             _log.debug("a dead member does not answer", peer=node.name, reason=error.message)
