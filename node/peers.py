@@ -269,7 +269,7 @@ class Peers:
     def begin(self, peer: Peer, session: Session) -> None:
         """A session with `peer` is open."""
         if not peer.added:
-            self._gateway.add_peer(peer.id)
+            self._gateway.add_peer(peer.id, 1)
             peer.added = True
             member = self.membership.get(peer.id)
             if member is not None:

@@ -40,8 +40,8 @@ FLUSH_TIMEOUT_S = 1.0
 class Gateway(Protocol):
     """What a session needs of `luna.scheduler`'s PeerGateway."""
 
-    def take_frame(self, node_id: int, max_bytes: int) -> bytes | None: ...
-    def deliver(self, node_id: int, frame: bytes) -> list[bytes]: ...
+    def take_frame(self, node_id: int, session: int, max_bytes: int, head: bytes) -> bytes | None: ...
+    def deliver(self, node_id: int, session: int, frame: bytes, start: int) -> list[bytes]: ...
 
 
 class Stream(Protocol):
@@ -159,7 +159,7 @@ class Session:
                     raise InvalidError(f"a frame of {len(frame)} bytes is larger than {MAX_FRAME_BYTES}")
                 if frame.startswith(GOODBYE_TAG):
                     return SessionEnd(EndKind.LEFT, _goodbye_reason(frame))
-                envelopes = self._gateway.deliver(self.peer_id, frame)
+                envelopes = self._gateway.deliver(self.peer_id, 1, frame, 0)
                 del frame  # up to 64 MiB that need not wait for the next one
                 if envelopes:
                     await self._pass_on(envelopes)
@@ -196,7 +196,9 @@ class Session:
             while True:
                 self._frames_ready.clear()
                 goodbye = self._goodbye  # read before the queue: what was queued earlier goes out first
-                while (frame := self._gateway.take_frame(self.peer_id, TARGET_FRAME_BYTES)) is not None:
+                while (
+                    frame := self._gateway.take_frame(self.peer_id, 1, TARGET_FRAME_BYTES, b"")
+                ) is not None:
                     await self._stream.write(frame)
                 if goodbye is not None:
                     last = node_pb2.Frame(goodbye=node_pb2.Goodbye(reason=goodbye))

@@ -10,7 +10,7 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, strncpy
 
 from luna.scheduler._clock cimport empty_clock, init_clock, run_clock
-from luna.scheduler._delivery cimport deliver, deliver_frame, take_peer_down, tell
+from luna.scheduler._delivery cimport bring_peer_up, deliver, deliver_frame, take_peer_down, tell
 from luna.scheduler._events cimport *
 from luna.scheduler._execution cimport destroy
 from luna.scheduler._linker cimport HostTable, Linker
@@ -19,7 +19,9 @@ from luna.scheduler._memories cimport use_slab_memories
 from luna.scheduler._names cimport *
 from luna.scheduler._namespaces cimport allow_namespace, refuse_everything
 from luna.scheduler._output cimport new_output
-from luna.scheduler._peers cimport add_peer, close_peers, consume_frame, find_peer, frame_size, init_peers, queue_bytes
+from luna.scheduler._peers cimport (
+    close_peers, consume_frame, current_session, find_peer, frame_size, init_peers, queue_bytes,
+)
 from luna.scheduler._platform cimport *
 from luna.scheduler._process cimport free_process, launch, new_process
 from luna.scheduler._runqueue cimport init_queues, wake_everybody
@@ -382,6 +384,7 @@ cdef class Core:
         if link_tag is not None:
             process.link_parent = 1
             process.link_tag = link_tag
+            process.parent_session = current_session(self.runtime, <int>(parent >> NODE_SHIFT))
         process.param_count = <uint32_t>len(values)
         process.params = <wasmtime_val_t*>calloc(len(values) + 1, sizeof(wasmtime_val_t))
         for index, (kind, data) in enumerate(values):
@@ -523,12 +526,13 @@ cdef class Core:
 
     # -- other nodes --
 
-    def add_peer(self, int node_id) -> bool:
-        """Take signals for this node from now on; False if it was taken down before."""
-        return add_peer(self.runtime, node_id)
+    def add_peer(self, int node_id, uint64_t session) -> None:
+        """Take signals for this node from now on, for a session; ends the one there is, if it is another."""
+        with nogil:
+            bring_peer_up(self.runtime, node_id, session)
 
     def remove_peer(self, int node_id) -> None:
-        """The node is down: every link and monitor across fires once, its queue is dropped."""
+        """The session is over: every link and monitor across fires once, its queue is dropped."""
         with nogil:
             take_peer_down(self.runtime, node_id)
 
@@ -549,8 +553,8 @@ cdef class Core:
             peer = peer.next
         return ready
 
-    def take_frame(self, int node_id, size_t max_bytes) -> bytes | None:
-        """The next frame of a peer's queue, None when it is empty or the peer down."""
+    def take_frame(self, int node_id, uint64_t session, size_t max_bytes, bytes head) -> bytes | None:
+        """`head` and the next envelopes of a peer's queue; None when it is empty or in another session."""
         cdef Peer* peer = find_peer(self.runtime, node_id)
         cdef vector[int64_t] unblocked
         cdef size_t size, envelopes = 0, index
@@ -558,16 +562,18 @@ cdef class Core:
         if peer == NULL:
             return None
         pthread_mutex_lock(&peer.lock)
-        size = frame_size(peer, max_bytes, &envelopes)
+        size = frame_size(peer, session, max_bytes, &envelopes)
         if size == 0:
             pthread_mutex_unlock(&peer.lock)
             return None
         try:
-            frame = PyBytes_FromStringAndSize(NULL, <Py_ssize_t>size)
+            frame = PyBytes_FromStringAndSize(NULL, len(head) + <Py_ssize_t>size)
         except MemoryError:
             pthread_mutex_unlock(&peer.lock)
             raise
         out = PyBytes_AS_STRING(frame)
+        memcpy(out, PyBytes_AS_STRING(head), len(head))
+        out += len(head)
         with nogil:
             memcpy(out, peer.data + peer.start, size)
             consume_frame(peer, size, envelopes, &unblocked)
@@ -576,23 +582,25 @@ cdef class Core:
                 tell(self.runtime, SIGNAL_ROOM, 0, unblocked[index], 0)
         return frame
 
-    def deliver(self, int node_id, bytes frame) -> list | None:
-        """Deliver a frame from a peer; None when it is malformed or not the peer's to send.
+    def deliver(self, int node_id, uint64_t session, bytes frame, size_t start) -> list | None:
+        """Deliver the envelopes of frame[start:] from a peer; None when they are malformed or not the peer's to send.
 
-        Returns the envelopes that are for Python, serialized.
+        Returns those that are for Python, serialized; nothing of a session that is not the current one.
         """
         cdef Peer* peer = find_peer(self.runtime, node_id)
         cdef vector[pair[size_t, size_t]] extents
-        cdef const uint8_t* data = <const uint8_t*>PyBytes_AS_STRING(frame)
-        cdef size_t size = len(frame)
+        cdef const uint8_t* data = <const uint8_t*>PyBytes_AS_STRING(frame) + start
+        cdef size_t size = <size_t>len(frame)
         cdef int good
+        if start > size:
+            raise ValueError("the envelopes begin behind the frame's end")
         if peer == NULL:
             return []
         with nogil:
-            good = deliver_frame(self.runtime, peer, data, size, &extents)
+            good = deliver_frame(self.runtime, peer, session, data, size - start, &extents)
         if not good:
             return None
-        return [frame[extent.first:extent.first + extent.second] for extent in extents]
+        return [frame[start + extent.first:start + extent.first + extent.second] for extent in extents]
 
     def send_envelope(self, int node_id, bytes envelope) -> bool:
         """Queue one serialized Envelope; False when there is no such peer."""

@@ -6,7 +6,7 @@ must learn goes back: a link dies, a monitor fires, `exists` is answered.
 
 
 from luna.scheduler._codec cimport FIRST_PYTHON_FIELD, Wire, decode, next_field
-from luna.scheduler._peers cimport find_peer, queue_signal, take_down
+from luna.scheduler._peers cimport bring_up, find_peer, make_peer, queue_signal, take_down
 from luna.scheduler._platform cimport *
 from luna.scheduler._signals cimport append, free_signal, new_signal, reserve
 from luna.scheduler._table cimport is_alive, post
@@ -29,6 +29,7 @@ cdef void answer_for_dead(Runtime* runtime, Signal* signal, int64_t target, int 
     else:
         return
     answer.exit = <uint8_t>exit
+    answer.session = signal.session
     deliver(runtime, answer, signal.sender, ANY_ENVIRONMENT, NULL)
 
 
@@ -44,6 +45,7 @@ cdef int deliver(Runtime* runtime, Signal* signal, int64_t target, uint64_t envi
         if signal.kind == SIGNAL_EXISTS:
             reply = new_signal(runtime, SIGNAL_EXISTS_REPLY, target)
             reply.value = signal.value
+            reply.session = signal.session
             reply.tag = is_alive(runtime, target, environment)
             deliver(runtime, reply, signal.sender, ANY_ENVIRONMENT, NULL)
             free_signal(runtime, signal)
@@ -66,6 +68,14 @@ cdef void tell(Runtime* runtime, int kind, int64_t sender, int64_t target, int64
     """Deliver a signal that carries no more than a number."""
     cdef Signal* signal = new_signal(runtime, kind, sender)
     signal.value = value
+    deliver(runtime, signal, target, ANY_ENVIRONMENT, NULL)
+
+
+cdef void tell_of(Runtime* runtime, int kind, int64_t target, int node_id, uint32_t session) noexcept nogil:
+    """Tell a local process something about a session with a node."""
+    cdef Signal* signal = new_signal(runtime, kind, 0)
+    signal.value = node_id
+    signal.session = session
     deliver(runtime, signal, target, ANY_ENVIRONMENT, NULL)
 
 
@@ -101,6 +111,7 @@ cdef int deliver_wire(Runtime* runtime, Peer* peer, Wire* wire) noexcept nogil:
     if wire.field == 1 or wire.field == 2 or wire.field == 5 or wire.field == 8 or wire.field == 9:
         environment = wire.environment
     signal.tag = wire.tag
+    signal.session = peer.session_count
     if wire.field == 1 and wire.size > 0:
         if not reserve(signal, wire.size) or not append(signal, <const char*>wire.data, wire.size):
             free_signal(runtime, signal)
@@ -115,10 +126,10 @@ cdef int deliver_wire(Runtime* runtime, Peer* peer, Wire* wire) noexcept nogil:
     return 1
 
 
-cdef int deliver_frame(Runtime* runtime, Peer* peer, const uint8_t* data, size_t size, vector[pair[size_t, size_t]]* for_python) noexcept nogil:
+cdef int deliver_frame(Runtime* runtime, Peer* peer, uint64_t session, const uint8_t* data, size_t size, vector[pair[size_t, size_t]]* for_python) noexcept nogil:
     """Deliver the envelopes of a Frame in order; 0 at the first malformed one.
 
-    `for_python` gets offset and size of each envelope that is not the core's.
+    Nothing is done with a frame of a session that is not the current one. `for_python` gets offset and size of each envelope that is not the core's.
     """
     cdef const uint8_t* position = data
     cdef const uint8_t* end = data + size
@@ -130,7 +141,10 @@ cdef int deliver_frame(Runtime* runtime, Peer* peer, const uint8_t* data, size_t
     cdef int64_t envelopes = 0
     cdef int good = 1
     pthread_mutex_lock(&peer.inbound_lock)
-    while good and not peer.down and position < end:
+    if peer.down or peer.session != session:
+        pthread_mutex_unlock(&peer.inbound_lock)
+        return 1
+    while good and position < end:
         good = next_field(&position, end, &field, &wire_type, &number, &bytes)
         if not good or field != 1:
             continue
@@ -153,16 +167,36 @@ cdef int deliver_frame(Runtime* runtime, Peer* peer, const uint8_t* data, size_t
     return good
 
 
-cdef void take_peer_down(Runtime* runtime, int node_id) noexcept nogil:
-    """Declare a node down: each link and monitor across fires once."""
+cdef void end_session(Peer* peer) noexcept nogil:
+    """Have each link and monitor across fire once. The inbound lock is the caller's.
+
+    So a frame being delivered is delivered whole, and before the end is told; and
+    the end is told before the next session begins.
+    """
     cdef vector[int64_t] told
     cdef size_t index
+    if peer.down:
+        return
+    take_down(peer, &told)
+    for index in range(told.size()):
+        tell_of(peer.runtime, SIGNAL_NODE_DOWN, told[index], peer.node_id, peer.session_count)
+
+
+cdef void bring_peer_up(Runtime* runtime, int node_id, uint64_t session) noexcept nogil:
+    """Begin a session with a node; ends the one there is, if it is another."""
+    cdef Peer* peer = make_peer(runtime, node_id)
+    pthread_mutex_lock(&peer.inbound_lock)
+    if peer.down or peer.session != session:
+        end_session(peer)
+        bring_up(peer, session)
+    pthread_mutex_unlock(&peer.inbound_lock)
+
+
+cdef void take_peer_down(Runtime* runtime, int node_id) noexcept nogil:
+    """End the session with a node, if there is one."""
     cdef Peer* peer = find_peer(runtime, node_id)
     if peer == NULL:
         return
-    # A frame being delivered is delivered whole, and before the end is told.
     pthread_mutex_lock(&peer.inbound_lock)
-    if take_down(runtime, node_id, &told):
-        for index in range(told.size()):
-            tell(runtime, SIGNAL_NODE_DOWN, 0, told[index], node_id)
+    end_session(peer)
     pthread_mutex_unlock(&peer.inbound_lock)

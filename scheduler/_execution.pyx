@@ -19,7 +19,7 @@ from luna.scheduler._peers cimport block
 from luna.scheduler._platform cimport *
 from luna.scheduler._process cimport bury, drain, end, free_process, link_to
 from luna.scheduler._runqueue cimport requeue_preempted
-from luna.scheduler._signals cimport new_signal, retain_output, set_text
+from luna.scheduler._signals cimport free_signal, new_signal, retain_output, set_text
 from luna.scheduler._trace cimport trace_birth, trace_end
 from luna.scheduler._types cimport *
 from luna.scheduler._wasi cimport give_wasi
@@ -134,8 +134,11 @@ cdef void be_born(Process* process) noexcept nogil:
         # Into the parent's signals first: it must know the link before any death.
         link = new_signal(runtime, SIGNAL_LINK, process.pid)
         link.value = process.link_tag
-        link_to(process, process.parent, process.link_tag, 0)
-        deliver(runtime, link, process.parent, process.environment, NULL)
+        link.session = link_to(process, process.parent, process.link_tag, 0, process.parent_session)
+        if link.session != NO_SESSION:
+            deliver(runtime, link, process.parent, process.environment, NULL)
+        else:
+            free_signal(runtime, link)
     if process.spawn_token == 0:
         process.wait = WAIT_START
     report_spawn(process, NULL)
@@ -236,7 +239,8 @@ cdef void conclude(Process* process) noexcept nogil:
 cdef int must_pause(Process* process) noexcept nogil:
     """Whether it has filled a queue that others empty; SIGNAL_ROOM tells it to go on."""
     if process.blocked_node:
-        if block(process.runtime, process.blocked_node, process.pid):
+        process.blocked_session = block(process.runtime, process.blocked_node, process.pid)
+        if process.blocked_session != NO_SESSION:
             return 1
         process.blocked_node = 0
     if process.blocked_output:

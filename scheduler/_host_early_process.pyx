@@ -14,7 +14,7 @@ from luna.scheduler._host_config cimport config_of, hand_on_directory, read_text
 from luna.scheduler._host_process cimport Birth, bear, may_spawn, narrowed, read_birth
 from luna.scheduler._namespaces cimport allow_namespace, refuse_everything
 from luna.scheduler._platform cimport *
-from luna.scheduler._process cimport add_error, link_to
+from luna.scheduler._process cimport add_error, link_with
 from luna.scheduler._signals cimport *
 from luna.scheduler._types cimport *
 
@@ -87,17 +87,10 @@ cdef wasm_trap_t* link(void* env, wasmtime_caller_t* caller, wasmtime_val_raw_t*
     cdef Process* process = caller_process(caller)
     cdef int64_t tag = args[0].i64
     cdef int64_t pid = find_handle(process, args[1].i64)
-    cdef Signal* signal
     if pid == 0:
         return unknown(<Row*>env, b"process")
-    if pid == process.pid:
-        return NULL
-    link_to(process, pid, tag, tag)
-    signal = new_signal(process.runtime, SIGNAL_LINK, process.pid)
-    signal.tag = tag
-    signal.value = tag
-    signal.exit = LINK_QUIETLY
-    deliver(process.runtime, signal, pid, process.environment, process)
+    if pid != process.pid:
+        link_with(process, pid, tag, LINK_QUIETLY)
     return NULL
 
 

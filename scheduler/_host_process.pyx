@@ -13,7 +13,7 @@ from luna.scheduler._guest cimport *
 from luna.scheduler._namespaces cimport narrow_namespaces
 from luna.scheduler._output cimport new_output
 from luna.scheduler._platform cimport *
-from luna.scheduler._process cimport add_error, bind_to_node, free_process, launch, link_to, new_process, watch
+from luna.scheduler._process cimport add_error, bind_to_node, free_process, launch, link_with, new_process, watch
 from luna.scheduler._signals cimport *
 from luna.scheduler._table cimport is_alive
 from luna.scheduler._types cimport *
@@ -220,18 +220,9 @@ cdef void sleep_ms(void* env, wasmtime_caller_t* caller, const wasmtime_val_t* a
 
 cdef wasm_trap_t* link(void* env, wasmtime_caller_t* caller, wasmtime_val_raw_t* args, size_t count) noexcept nogil:
     cdef Process* process = caller_process(caller)
-    cdef int64_t tag = args[0].i64
-    cdef int64_t target = args[1].i64
-    cdef Signal* signal
-    if target == process.pid:
-        return NULL
-    link_to(process, target, tag, tag)
-    if process.exit_kind < 0:
-        signal = new_signal(process.runtime, SIGNAL_LINK, process.pid)
-        signal.tag = tag
-        signal.value = tag
-        deliver(process.runtime, signal, target, process.environment, process)
-    let_go_soon(process)
+    if args[1].i64 != process.pid:
+        link_with(process, args[1].i64, args[0].i64, 0)
+        let_go_soon(process)
     return NULL
 
 
@@ -253,6 +244,8 @@ cdef wasm_trap_t* unlink(void* env, wasmtime_caller_t* caller, wasmtime_val_raw_
 cdef wasm_trap_t* monitor(void* env, wasmtime_caller_t* caller, wasmtime_val_raw_t* args, size_t count) noexcept nogil:
     cdef Process* process = caller_process(caller)
     watch(process, args[0].i64, process.environment)
+    if process.exit_kind >= 0:
+        let_go_soon(process)
     return NULL
 
 
@@ -278,17 +271,20 @@ cdef void exists(void* env, wasmtime_caller_t* caller, const wasmtime_val_t* arg
     cdef int64_t target = args[0].of.i64
     cdef int node = <int>(target >> NODE_SHIFT)
     cdef Signal* question
+    cdef uint32_t session
     prepare(process, results, nresults, trap_out, continuation)
+    session = bind_to_node(process, target, CURRENT_SESSION)
     process.wait = WAIT_RESULT
     if node == runtime.node_id:
         end_wait(process, is_alive(runtime, target, process.environment))
         return
-    if not bind_to_node(process, target):
+    if session == NO_SESSION:
         end_wait(process, 0)
         return
     process.wait_node = node
     question = new_signal(runtime, SIGNAL_EXISTS, process.pid)
     question.value = process.wait_sequence
+    question.session = session
     deliver(runtime, question, target, process.environment, process)
 
 

@@ -3,8 +3,9 @@
 A peer's queue is a byte buffer that already is the body of a frame: signals are
 encoded into it by the scheduler threads, the transport takes whole envelopes
 off its front. Signals of one process to another stay in order because there is
-one queue. Also knows which local processes a peer's end concerns. Peers are
-freed with the runtime only, so a pointer found stays good.
+one queue. Also knows which local processes the end of a session concerns. A
+peer that is down can come back, with another session; it is freed with the
+runtime only, so a pointer found stays good.
 """
 
 from libc.stdlib cimport calloc, free, malloc, realloc
@@ -28,10 +29,12 @@ cdef void close_peers(Runtime* runtime) noexcept nogil:
     """Take every peer down; nobody is told."""
     cdef Peer* peer = runtime.peers
     while peer != NULL:
+        pthread_mutex_lock(&peer.inbound_lock)
         pthread_mutex_lock(&peer.lock)
         peer.down = 1
         empty(peer)
         pthread_mutex_unlock(&peer.lock)
+        pthread_mutex_unlock(&peer.inbound_lock)
         peer = peer.next
     if runtime.outgoing_fd >= 0:
         close(runtime.outgoing_fd)
@@ -65,28 +68,38 @@ cdef Peer* find_peer(Runtime* runtime, int node_id) noexcept nogil:
     return peer
 
 
-cdef int add_peer(Runtime* runtime, int node_id) noexcept nogil:
-    """1 if signals for this node are taken from now on, 0 if it was taken down before."""
+cdef Peer* make_peer(Runtime* runtime, int node_id) noexcept nogil:
+    """The peer of that node; a new one is down."""
     cdef Peer* peer
     pthread_mutex_lock(&runtime.peers_lock)
     peer = runtime.peers
     while peer != NULL and peer.node_id != node_id:
         peer = peer.next
-    if peer != NULL:
-        pthread_mutex_unlock(&runtime.peers_lock)
-        return not peer.down
-    peer = <Peer*>calloc(1, sizeof(Peer))
-    peer.runtime = runtime
-    peer.node_id = node_id
-    peer.lengths = new vector[uint32_t]()
-    peer.bound = new unordered_set[int64_t]()
-    peer.blocked = new vector[int64_t]()
-    pthread_mutex_init(&peer.lock, NULL)
-    pthread_mutex_init(&peer.inbound_lock, NULL)
-    peer.next = runtime.peers
-    runtime.peers = peer
+    if peer == NULL:
+        peer = <Peer*>calloc(1, sizeof(Peer))
+        peer.runtime = runtime
+        peer.node_id = node_id
+        peer.down = 1
+        pthread_mutex_init(&peer.lock, NULL)
+        pthread_mutex_init(&peer.inbound_lock, NULL)
+        peer.next = runtime.peers
+        runtime.peers = peer
     pthread_mutex_unlock(&runtime.peers_lock)
-    return 1
+    return peer
+
+
+cdef void bring_up(Peer* peer, uint64_t session) noexcept nogil:
+    """Take signals from now on, for this session. The peer is down and its inbound lock the caller's."""
+    pthread_mutex_lock(&peer.lock)
+    if peer.runtime.outgoing_fd >= 0:  # else the runtime has stopped
+        peer.lengths = new vector[uint32_t]()
+        peer.bound = new unordered_set[int64_t]()
+        peer.blocked = new vector[int64_t]()
+        peer.session = session
+        peer.session_count += 1
+        peer.signalled = 0
+        peer.down = 0
+    pthread_mutex_unlock(&peer.lock)
 
 
 cdef int make_room(Peer* peer, size_t needed) noexcept nogil:
@@ -119,7 +132,7 @@ cdef int queue_signal(Runtime* runtime, Signal* signal, int64_t target, uint64_t
     """Encode a signal for its target's node; the signal stays the caller's.
 
     Returns 1, or 2 when a sender of messages should pause (see `block`), or 0
-    when that node is unknown or down.
+    when that node is unknown or down, or the signal belongs to an earlier session.
     """
     cdef Peer* peer = find_peer(runtime, <int>(target >> NODE_SHIFT))
     cdef size_t written
@@ -127,7 +140,8 @@ cdef int queue_signal(Runtime* runtime, Signal* signal, int64_t target, uint64_t
     if peer == NULL:
         return 0
     pthread_mutex_lock(&peer.lock)
-    if not peer.down and make_room(peer, ENVELOPE_HEADER_MAX + signal.size):
+    if not peer.down and (signal.session == 0 or signal.session == peer.session_count) and \
+            make_room(peer, ENVELOPE_HEADER_MAX + signal.size):
         written = encode(<uint8_t*>peer.data + peer.start + peer.size, signal, target, environment)
         peer.lengths.push_back(<uint32_t>written)
         announce(peer, peer.size == 0)
@@ -158,7 +172,7 @@ cdef int queue_bytes(Peer* peer, const char* envelope, size_t size) noexcept nog
     return answer
 
 
-cdef size_t frame_size(Peer* peer, size_t limit, size_t* envelopes) noexcept nogil:
+cdef size_t frame_size(Peer* peer, uint64_t session, size_t limit, size_t* envelopes) noexcept nogil:
     """Bytes of the next frame: as many whole envelopes as fit `limit`, at least one.
 
     The caller holds the peer's lock, copies that many bytes from its front and
@@ -166,7 +180,7 @@ cdef size_t frame_size(Peer* peer, size_t limit, size_t* envelopes) noexcept nog
     """
     cdef size_t total = 0
     cdef size_t index = peer.head
-    if peer.down:
+    if peer.down or peer.session != session:
         return 0
     while index < peer.lengths.size():
         if total > 0 and total + peer.lengths.at(index) > limit:
@@ -200,14 +214,27 @@ cdef void consume_frame(Peer* peer, size_t size, size_t envelopes, vector[int64_
         unblocked.swap(peer.blocked[0])
 
 
-cdef int bind(Runtime* runtime, int node_id, int64_t pid) noexcept nogil:
-    """Have a local process told when the peer goes down; 0 if it is down already."""
+cdef uint32_t current_session(Runtime* runtime, int node_id) noexcept nogil:
+    """The number of the session with a node, NO_SESSION when it is unknown or down."""
+    cdef Peer* peer = find_peer(runtime, node_id)
+    cdef uint32_t session = NO_SESSION
+    if peer == NULL:
+        return NO_SESSION
+    pthread_mutex_lock(&peer.lock)
+    if not peer.down:
+        session = peer.session_count
+    pthread_mutex_unlock(&peer.lock)
+    return session
+
+
+cdef int bind(Runtime* runtime, int node_id, uint32_t session, int64_t pid) noexcept nogil:
+    """Have a local process told when a session ends; 0 if it has ended already."""
     cdef Peer* peer = find_peer(runtime, node_id)
     cdef int answer = 0
     if peer == NULL:
         return 0
     pthread_mutex_lock(&peer.lock)
-    if not peer.down:
+    if not peer.down and peer.session_count == session:
         peer.bound.insert(pid)
         answer = 1
     pthread_mutex_unlock(&peer.lock)
@@ -236,34 +263,25 @@ cdef int is_crowded(Runtime* runtime, int node_id) noexcept nogil:
     return crowded
 
 
-cdef int block(Runtime* runtime, int node_id, int64_t pid) noexcept nogil:
-    """Whether a sender must wait; it gets SIGNAL_ROOM when it may go on."""
+cdef uint32_t block(Runtime* runtime, int node_id, int64_t pid) noexcept nogil:
+    """The session in which a sender must wait: it gets SIGNAL_ROOM when it may go on. NO_SESSION: it need not."""
     cdef Peer* peer = find_peer(runtime, node_id)
-    cdef int must_wait = 0
+    cdef uint32_t session = NO_SESSION
     if peer == NULL:
-        return 0
+        return NO_SESSION
     pthread_mutex_lock(&peer.lock)
     if not peer.down and peer.size > PEER_LOW_WATER:
         peer.blocked.push_back(pid)
-        must_wait = 1
+        session = peer.session_count
     pthread_mutex_unlock(&peer.lock)
-    return must_wait
+    return session
 
 
-cdef int take_down(Runtime* runtime, int node_id, vector[int64_t]* told) noexcept nogil:
-    """End all traffic with a node for good; `told` gets the processes concerned.
-
-    Returns 0 when it was down or unknown already.
-    """
-    cdef Peer* peer = find_peer(runtime, node_id)
+cdef void take_down(Peer* peer, vector[int64_t]* told) noexcept nogil:
+    """End the session of a peer that is up; `told` gets the processes concerned. Its inbound lock is the caller's."""
     cdef unordered_set[int64_t].iterator each
     cdef size_t index
-    if peer == NULL:
-        return 0
     pthread_mutex_lock(&peer.lock)
-    if peer.down:
-        pthread_mutex_unlock(&peer.lock)
-        return 0
     peer.down = 1
     each = peer.bound.begin()
     while each != peer.bound.end():
@@ -274,4 +292,3 @@ cdef int take_down(Runtime* runtime, int node_id, vector[int64_t]* told) noexcep
             told.push_back(peer.blocked.at(index))
     empty(peer)
     pthread_mutex_unlock(&peer.lock)
-    return 1

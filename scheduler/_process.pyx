@@ -18,7 +18,7 @@ from luna.scheduler._early cimport free_early
 from luna.scheduler._events cimport abandon_request, emit
 from luna.scheduler._names cimport forget_names
 from luna.scheduler._output cimport close_output
-from luna.scheduler._peers cimport bind, unbind
+from luna.scheduler._peers cimport bind, current_session, unbind
 from luna.scheduler._platform cimport *
 from luna.scheduler._runqueue cimport wake
 from luna.scheduler._signals cimport *
@@ -165,38 +165,71 @@ cdef void arrive(Process* process, Signal* signal) noexcept nogil:
 
 # -- links and monitors ----------------------------------------------------------
 
-cdef int bind_to_node(Process* process, int64_t peer) noexcept nogil:
-    """Be told when the node of a remote peer goes down; 0 if it is down."""
-    cdef int node_id = <int>(peer >> NODE_SHIFT)
+cdef uint32_t bound_session(Process* process, int node_id) noexcept nogil:
+    """The session with a node that this process has links or monitors in; NO_SESSION: none."""
     cdef size_t index
+    if process.bound_nodes != NULL:
+        for index in range(process.bound_nodes.size()):
+            if process.bound_nodes.at(index).first == node_id:
+                return process.bound_nodes.at(index).second
+    return NO_SESSION
+
+
+cdef uint32_t bind_to_node(Process* process, int64_t peer, uint32_t session) noexcept nogil:
+    """Be told when the session with a remote process's node ends; its number, NO_SESSION if it has ended.
+
+    `session` is the one that the other process spoke in, or CURRENT_SESSION for what this process does itself.
+    All its links and monitors across to a node belong to one session: before it enters a new one, what came
+    of earlier ones, their end included, is acted on. The end of a session is in the inbox before the next begins.
+    """
+    cdef int node_id = <int>(peer >> NODE_SHIFT)
     if node_id == process.runtime.node_id:
-        return 1
+        return CURRENT_SESSION
+    if session == CURRENT_SESSION:
+        session = current_session(process.runtime, node_id)
+        if session != NO_SESSION and bound_session(process, node_id) != session:
+            drain(process)
+    if session == NO_SESSION or bound_session(process, node_id) == session:
+        return session
+    if not bind(process.runtime, node_id, session, process.pid):
+        return NO_SESSION
     if process.bound_nodes == NULL:
-        process.bound_nodes = new vector[int]()
-    for index in range(process.bound_nodes.size()):
-        if process.bound_nodes.at(index) == node_id:
-            return 1
-    if not bind(process.runtime, node_id, process.pid):
-        return 0
-    process.bound_nodes.push_back(node_id)
-    return 1
+        process.bound_nodes = new vector[pair[int, uint32_t]]()
+    process.bound_nodes.push_back(pair[int, uint32_t](node_id, session))
+    return session
 
 
-cdef void link_to(Process* process, int64_t peer, int64_t theirs, int64_t mine) noexcept nogil:
-    """Record a link: each side learns the other's death with its own tag."""
+cdef uint32_t link_to(Process* process, int64_t peer, int64_t theirs, int64_t mine, uint32_t session) noexcept nogil:
+    """Record a link: each side learns the other's death with its own tag. As bind_to_node; NO_SESSION: it is dying."""
     cdef LinkTags tags
     cdef Signal* death
+    session = bind_to_node(process, peer, session)
     tags.theirs = theirs
     tags.mine = mine
     if process.links == NULL:
         process.links = new unordered_map[int64_t, LinkTags]()
     deref(process.links)[peer] = tags
-    if not bind_to_node(process, peer):
+    if session == NO_SESSION:
         # Behind what it has told itself before: it may just have chosen to survive this.
         death = new_signal(process.runtime, SIGNAL_LINK_DEATH, peer)
         death.tag = mine
         death.exit = EXIT_NO_CONNECTION
         deliver(process.runtime, death, process.pid, ANY_ENVIRONMENT, NULL)
+    return session
+
+
+cdef void link_with(Process* process, int64_t target, int64_t tag, int how) noexcept nogil:
+    """Link this process to another; `how`: 0 or LINK_QUIETLY."""
+    cdef Signal* signal
+    cdef uint32_t session = link_to(process, target, tag, tag, CURRENT_SESSION)
+    if session == NO_SESSION or process.exit_kind >= 0:
+        return
+    signal = new_signal(process.runtime, SIGNAL_LINK, process.pid)
+    signal.tag = tag
+    signal.value = tag
+    signal.exit = <uint8_t>how
+    signal.session = session
+    deliver(process.runtime, signal, target, process.environment, process)
 
 
 cdef void link_died(Process* process, int64_t peer, int64_t tag, int exit) noexcept nogil:
@@ -218,13 +251,17 @@ cdef void link_died(Process* process, int64_t peer, int64_t tag, int exit) noexc
 
 cdef void watch(Process* process, int64_t target, uint64_t environment) noexcept nogil:
     """Monitor a process: exactly one ProcessDied will come, unless it is taken back."""
+    cdef Signal* signal
+    cdef uint32_t session = bind_to_node(process, target, CURRENT_SESSION)
     if process.watching == NULL:
         process.watching = new unordered_set[int64_t]()
     process.watching.insert(target)
-    if not bind_to_node(process, target):
+    if session == NO_SESSION:
         watched_died(process, target, EXIT_NO_CONNECTION)
         return
-    deliver(process.runtime, new_signal(process.runtime, SIGNAL_MONITOR, process.pid), target, environment, NULL)
+    signal = new_signal(process.runtime, SIGNAL_MONITOR, process.pid)
+    signal.session = session
+    deliver(process.runtime, signal, target, environment, NULL)
 
 
 cdef void watched_died(Process* process, int64_t target, int exit) noexcept nogil:
@@ -241,17 +278,21 @@ cdef void go_on_sending(Process* process) noexcept nogil:
     process.wait = WAIT_NONE if process.wait == WAIT_ROOM else WAIT_DONE
 
 
-cdef void node_down(Process* process, int node_id) noexcept nogil:
+cdef void node_down(Process* process, int node_id, uint32_t session) noexcept nogil:
+    """The session with a node has ended: fire what belongs to it."""
     cdef vector[pair[int64_t, int64_t]] links
     cdef vector[int64_t] watching
     cdef unordered_map[int64_t, LinkTags].iterator link
     cdef unordered_set[int64_t].iterator each
     cdef size_t index
-    if process.bound_nodes != NULL:
-        for index in range(process.bound_nodes.size()):
-            if process.bound_nodes.at(index) == node_id:
-                process.bound_nodes.erase(process.bound_nodes.begin() + <ptrdiff_t>index)
-                break
+    if process.wait >= WAIT_ROOM and process.blocked_node == node_id and process.blocked_session == session:
+        go_on_sending(process)
+    if bound_session(process, node_id) != session:
+        return
+    for index in range(process.bound_nodes.size()):
+        if process.bound_nodes.at(index).first == node_id:
+            process.bound_nodes.erase(process.bound_nodes.begin() + <ptrdiff_t>index)
+            break
     if process.links != NULL:
         link = process.links.begin()
         while link != process.links.end():
@@ -277,9 +318,7 @@ cdef void node_down(Process* process, int node_id) noexcept nogil:
             preincrement(each)
         for index in range(watching.size()):
             process.watchers.erase(watching[index])
-    if process.wait >= WAIT_ROOM and process.blocked_node == node_id:
-        go_on_sending(process)
-    elif process.wait == WAIT_RESULT and process.wait_node == node_id:
+    if process.wait == WAIT_RESULT and process.wait_node == node_id:
         end_wait(process, 0)  # `exists` on a node that is gone
 
 
@@ -309,7 +348,7 @@ cdef void handle(Process* process, Signal* signal) noexcept nogil:
     if signal.kind == SIGNAL_KILL:
         end(process, EXIT_KILLED, 1, b"killed")
     elif signal.kind == SIGNAL_LINK:
-        link_to(process, signal.sender, signal.tag, signal.value)
+        link_to(process, signal.sender, signal.tag, signal.value, signal.session)
     elif signal.kind == SIGNAL_UNLINK:
         if process.links != NULL:
             process.links.erase(signal.sender)
@@ -318,7 +357,7 @@ cdef void handle(Process* process, Signal* signal) noexcept nogil:
     elif signal.kind == SIGNAL_MONITOR:
         if process.watchers == NULL:
             process.watchers = new unordered_set[int64_t]()
-        if bind_to_node(process, signal.sender):
+        if bind_to_node(process, signal.sender, signal.session) != NO_SESSION:
             process.watchers.insert(signal.sender)
     elif signal.kind == SIGNAL_STOP_MONITORING:
         if process.watchers != NULL:
@@ -351,7 +390,7 @@ cdef void handle(Process* process, Signal* signal) noexcept nogil:
                 signal.value == process.wait_sequence:
             end_wait(process, signal.tag)
     elif signal.kind == SIGNAL_NODE_DOWN:
-        node_down(process, <int>signal.value)
+        node_down(process, <int>signal.value, signal.session)
     elif signal.kind == SIGNAL_ROOM:
         if process.wait >= WAIT_ROOM:
             go_on_sending(process)
@@ -382,14 +421,31 @@ cdef void refuse(Process* process, Signal* signal) noexcept nogil:
         answer = new_signal(runtime, SIGNAL_LINK_DEATH, process.pid)
         answer.tag = signal.tag
         answer.exit = EXIT_NORMAL if signal.exit == LINK_QUIETLY else EXIT_NO_PROCESS
+        answer.session = signal.session
         deliver(runtime, answer, signal.sender, ANY_ENVIRONMENT, NULL)
     elif signal.kind == SIGNAL_MONITOR:
         answer = new_signal(runtime, SIGNAL_PROCESS_DEATH, process.pid)
         answer.exit = EXIT_NO_PROCESS
+        answer.session = signal.session
         deliver(runtime, answer, signal.sender, ANY_ENVIRONMENT, NULL)
     elif signal.kind == SIGNAL_SPAWNED and signal.value != 0:
         tell(runtime, SIGNAL_START, process.pid, signal.value, 0)
     free_signal(runtime, signal)
+
+
+cdef void tell_death(Process* process, int kind, int64_t target, int64_t tag) noexcept nogil:
+    cdef Signal* signal
+    cdef int node_id = <int>(target >> NODE_SHIFT)
+    cdef uint32_t session = NO_SESSION
+    if node_id != process.runtime.node_id:
+        session = bound_session(process, node_id)
+        if session == NO_SESSION:
+            return  # a link into a session that had ended: the other side never knew of it
+    signal = new_signal(process.runtime, kind, process.pid)
+    signal.tag = tag
+    signal.exit = <uint8_t>process.exit_kind
+    signal.session = session
+    deliver(process.runtime, signal, target, ANY_ENVIRONMENT, NULL)
 
 
 cdef void bury(Process* process) noexcept nogil:
@@ -419,21 +475,16 @@ cdef void bury(Process* process) noexcept nogil:
     if process.links != NULL:
         link = process.links.begin()
         while link != process.links.end():
-            signal = new_signal(runtime, SIGNAL_LINK_DEATH, process.pid)
-            signal.tag = deref(link).second.theirs
-            signal.exit = <uint8_t>process.exit_kind
-            deliver(runtime, signal, deref(link).first, ANY_ENVIRONMENT, NULL)
+            tell_death(process, SIGNAL_LINK_DEATH, deref(link).first, deref(link).second.theirs)
             preincrement(link)
     if process.watchers != NULL:
         each = process.watchers.begin()
         while each != process.watchers.end():
-            signal = new_signal(runtime, SIGNAL_PROCESS_DEATH, process.pid)
-            signal.exit = <uint8_t>process.exit_kind
-            deliver(runtime, signal, deref(each), ANY_ENVIRONMENT, NULL)
+            tell_death(process, SIGNAL_PROCESS_DEATH, deref(each), 0)
             preincrement(each)
     if process.bound_nodes != NULL:
         for index in range(process.bound_nodes.size()):
-            unbind(runtime, process.bound_nodes.at(index), process.pid)
+            unbind(runtime, process.bound_nodes.at(index).first, process.pid)
     luna_add64(&runtime.counters[TOTAL_EXITED], 1)
 
 

@@ -19,6 +19,7 @@ cdef Signal* new_signal(Runtime* runtime, int kind, int64_t sender) noexcept nog
     signal.next = NULL
     signal.kind = kind
     signal.exit = 0
+    signal.session = 0
     signal.sender = sender
     signal.tag = 0
     signal.value = 0

@@ -51,11 +51,15 @@ cdef enum:
     SIGNAL_START               # the parent has run on: the child may
     SIGNAL_CODE                # compiled code for a compute limit is there, or text = error
     SIGNAL_RESULT              # answer to a request or to `exists`
-    SIGNAL_NODE_DOWN           # value = node id
+    SIGNAL_NODE_DOWN           # the session with a node ended: value = node id
     SIGNAL_ROOM                # a peer's queue has room again
     SIGNAL_EXISTS_REPLY        # value = reference, tag = alive
     # Between nodes only; never in an inbox.
     SIGNAL_EXISTS              # value = reference
+
+cdef enum:            # sessions with a peer, where one is asked for
+    NO_SESSION = 0
+    CURRENT_SESSION = 0xFFFFFFFF
 
 cdef enum:            # numbers of luna.v1.ExitKind
     EXIT_NORMAL = 0
@@ -166,6 +170,7 @@ cdef struct Signal:
     Signal* next
     uint8_t kind
     uint8_t exit               # LINK: see LINK_QUIETLY
+    uint32_t session           # the peer's session it belongs to, by its `session_count`; 0: whichever there is
     int64_t sender
     int64_t tag                # 0: none
     int64_t value              # LINK: tag for its receiver when the sender dies
@@ -334,6 +339,7 @@ cdef struct Process:
     Runtime* runtime
     int64_t pid
     int64_t parent
+    uint32_t parent_session    # with the node of a parent that is linked, when it asked for this process
     uint64_t environment
     int64_t born_ns
     Config* config
@@ -368,7 +374,7 @@ cdef struct Process:
     unordered_map[int64_t, LinkTags]* links
     unordered_set[int64_t]* watchers
     unordered_set[int64_t]* watching
-    vector[int]* bound_nodes                   # peers whose end must be told to this process
+    vector[pair[int, uint32_t]]* bound_nodes   # sessions with peers, whose end must be told to this process
     int die_when_link_dies
     int exit_kind              # -1: alive
     int exit_code
@@ -378,6 +384,7 @@ cdef struct Process:
     int exit_status
     int64_t newborn            # child to be started when this one next lets go
     int blocked_node           # peer whose queue it overfilled
+    uint32_t blocked_session
     int blocked_output         # its followers lag behind
     int yielding               # in sched_yield, until it was pending once
     IdTable errors
@@ -475,8 +482,10 @@ cdef struct Peer:
     Runtime* runtime
     int node_id
     pthread_mutex_t lock
-    pthread_mutex_t inbound_lock   # held while a frame is delivered: nothing comes after the end
-    int down
+    pthread_mutex_t inbound_lock   # held while a frame is delivered, and a session begins or ends
+    uint64_t session           # the current one's id
+    uint32_t session_count     # how many there were; owned by both locks
+    int down                   # the last one has ended; owned by both locks
     int signalled
     char* data                 # encoded envelopes, ready to be a frame
     size_t start

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import final
 
-from luna.proto.errors import InvalidError, NotFoundError, StaleError
+from luna.proto.errors import InvalidError, NotFoundError
 from luna.scheduler._core import Core
 
 __all__ = ["PeerGateway", "PeerStatistics"]
@@ -41,36 +41,40 @@ class PeerGateway:
         """An eventfd: readable when some peer's queue became non-empty."""
         return self._core.outgoing_fd
 
-    def add_peer(self, node_id: int) -> None:
-        """Take signals to pids of this node from now on; before, they are dead targets.
+    def add_peer(self, node_id: int, session: int) -> None:
+        """Take signals to pids of this node from now on, for this session; before, they are dead targets.
 
-        Raises StaleError if it was removed before: a node id never comes back.
+        A node that was removed comes back with another session (64 bits, unsigned), and nothing of the
+        earlier one comes with it. Another session than the current one ends that first.
         """
-        if not self._core.add_peer(node_id):
-            raise StaleError(f"node {node_id:#x} was declared down and cannot come back under that id")
+        self._core.add_peer(node_id, session)
 
     def remove_peer(self, node_id: int) -> None:
-        """Declare a node down: fires each link and monitor across once, drops its queue."""
+        """The session with a node is over: fires each link and monitor across once, drops its queue.
+
+        Suspended senders go on. Nothing happens if there is none.
+        """
         self._core.remove_peer(node_id)
 
     def take_ready(self) -> list[int]:
         """Node ids whose queue became non-empty since the last call; clears `outgoing_fd`."""
         return self._core.take_ready()
 
-    def take_frame(self, node_id: int, max_bytes: int) -> bytes | None:
-        """The next frame's envelopes, None when there are none.
+    def take_frame(self, node_id: int, session: int, max_bytes: int, head: bytes) -> bytes | None:
+        """`head` and the next envelopes; None when there are none, or the session is not the current one.
 
         Whole envelopes of at most `max_bytes`, or one that is larger.
         """
-        return self._core.take_frame(node_id, max_bytes)
+        return self._core.take_frame(node_id, session, max_bytes, head)
 
-    def deliver(self, node_id: int, frame: bytes) -> list[bytes]:
-        """Deliver a frame; returns the serialized envelopes that are for Python.
+    def deliver(self, node_id: int, session: int, frame: bytes, start: int) -> list[bytes]:
+        """Deliver the envelopes of frame[start:]; returns the serialized ones that are for Python.
 
-        Raises InvalidError when it is malformed or speaks for another node; nothing
-        after the bad envelope is delivered.
+        A frame of a session that is not the current one is dropped. Raises InvalidError
+        when it is malformed or speaks for another node; nothing after the bad envelope
+        is delivered.
         """
-        envelopes = self._core.deliver(node_id, frame)
+        envelopes = self._core.deliver(node_id, session, frame, start)
         if envelopes is None:
             raise InvalidError(f"node {node_id:#x} sent a malformed frame, or signals in another node's name")
         return envelopes

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from google.protobuf.message import DecodeError
 
 from luna.proto import node_pb2
-from luna.proto.errors import InvalidError, NotFoundError, StaleError
+from luna.proto.errors import InvalidError, NotFoundError
 
 FIRST_PYTHON_FIELD = 16
 
@@ -31,6 +31,7 @@ class FakeGateway:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._queues: dict[int, list[bytes]] = {}
+        self._sessions: dict[int, int] = {}  # of the peers there are
         self._ready: list[int] = []
         self.outgoing_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self.received: dict[int, list[node_pb2.Envelope]] = {}
@@ -50,18 +51,20 @@ class FakeGateway:
         with self._lock:
             return set(self._queues)
 
-    def add_peer(self, node_id: int) -> None:
+    def add_peer(self, node_id: int, session: int) -> None:
         with self._lock:
-            if node_id in self._counts:
-                raise StaleError("a node id never comes back")
+            if self._sessions.get(node_id) == session:
+                return
+            self._sessions[node_id] = session
             self._queues[node_id] = []
-            self._counts[node_id] = [0, 0]
+            self._counts.setdefault(node_id, [0, 0])
             self.log.append(("add", node_id))
 
     def remove_peer(self, node_id: int) -> None:
         with self._lock:
-            del self._queues[node_id]
-            self.log.append(("remove", node_id))
+            if self._sessions.pop(node_id, None) is not None:
+                del self._queues[node_id]
+                self.log.append(("remove", node_id))
 
     def take_ready(self) -> list[int]:
         with self._lock:
@@ -72,10 +75,10 @@ class FakeGateway:
             ready, self._ready = self._ready, []
             return ready
 
-    def take_frame(self, node_id: int, max_bytes: int) -> bytes | None:
+    def take_frame(self, node_id: int, session: int, max_bytes: int, head: bytes) -> bytes | None:
         with self._lock:
             queue = self._queues.get(node_id)
-            if not queue:
+            if not queue or self._sessions[node_id] != session:
                 return None
             parts: list[bytes] = []
             size = 0
@@ -84,15 +87,15 @@ class FakeGateway:
                 size += len(parts[-1])
             self._counts[node_id][1] += len(parts)
         envelopes = [node_pb2.Envelope.FromString(part) for part in parts]
-        return node_pb2.Frame(envelopes=envelopes).SerializeToString()
+        return head + node_pb2.Frame(envelopes=envelopes).SerializeToString()
 
-    def deliver(self, node_id: int, frame: bytes) -> list[bytes]:
+    def deliver(self, node_id: int, session: int, frame: bytes, start: int) -> list[bytes]:
         try:
-            message = node_pb2.Frame.FromString(frame)
+            message = node_pb2.Frame.FromString(frame[start:])
         except DecodeError:
             raise InvalidError("a malformed frame") from None
         with self._lock:
-            if node_id not in self._queues:
+            if self._sessions.get(node_id) != session:
                 return []
             self._counts[node_id][0] += len(message.envelopes)
         leftovers = []

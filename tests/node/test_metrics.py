@@ -105,7 +105,7 @@ async def run_guest(runtime: Runtime) -> None:
 
 async def test_a_page_shows_the_runtime_its_guests_and_its_peers() -> None:
     async with open_runtime(node_id=1, threads=2) as runtime:
-        runtime.peers.add_peer(7)
+        runtime.peers.add_peer(7, 1)
         peers = [PeerFigures("beta", 7, True), PeerFigures("gamma", 8, False)]
         metrics = MetricsPage(runtime, {"node": "alpha", "cluster": "c"}, lambda: peers)
         await run_guest(runtime)
@@ -128,7 +128,7 @@ async def test_a_page_shows_the_runtime_its_guests_and_its_peers() -> None:
         assert value(found, "luna_node_peer_connected", peer="gamma") == 0
         assert value(found, "luna_node_peer_queued_bytes", peer="beta") > 0
         assert value(found, "luna_node_peer_bytes_sent", peer="beta") == 0
-        frame = runtime.peers.take_frame(7, 1000)
+        frame = runtime.peers.take_frame(7, 1, 1000, b"")
         assert frame is not None
         peers.pop()
         found = parse(await metrics.render())

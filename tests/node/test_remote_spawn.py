@@ -51,7 +51,7 @@ class Rig:
     def sent(self) -> list[node_pb2.Envelope]:
         """What was queued for the peer since last asked."""
         envelopes: list[node_pb2.Envelope] = []
-        while (frame := self.runtime.peers.take_frame(PEER, 2**20)) is not None:
+        while (frame := self.runtime.peers.take_frame(PEER, 1, 2**20, b"")) is not None:
             envelopes.extend(node_pb2.Frame.FromString(frame).envelopes)
         return envelopes
 
@@ -68,7 +68,7 @@ class Rig:
 @pytest.fixture
 async def rig(tmp_path: Path, nursery: trio.Nursery) -> Any:
     async with open_runtime(node_id=OWN, threads=1) as runtime:
-        runtime.peers.add_peer(PEER)
+        runtime.peers.add_peer(PEER, 1)
         yield Rig(nursery, runtime, tmp_path)
         nursery.cancel_scope.cancel()
 

@@ -48,7 +48,7 @@ class MemoryStream:
 class Rig:
     def __init__(self) -> None:
         self.gateway = FakeGateway()
-        self.gateway.add_peer(PEER)
+        self.gateway.add_peer(PEER, 1)
         self.stream = MemoryStream()
         self.batches: list[list[bytes]] = []
         self.done: list[Callable[[], None]] = []

@@ -45,8 +45,8 @@ class Pump:
             await self._open.wait()
             if destination not in peers.take_ready():
                 continue
-            while (frame := peers.take_frame(destination, TARGET_FRAME_BYTES)) is not None:
-                target.runtime.peers.deliver(origin, frame)
+            while (frame := peers.take_frame(destination, 1, TARGET_FRAME_BYTES, b"")) is not None:
+                target.runtime.peers.deliver(origin, 1, frame, 0)
                 self.frames += 1
                 await trio.lowlevel.checkpoint()
                 await self._open.wait()
@@ -62,8 +62,8 @@ async def open_pump() -> AsyncIterator[Pump]:
     """Two runtimes that know each other, nodes A and B."""
     # Stacks are counted for the whole OS process: only when both are gone must none be left.
     async with open_lab(A, held=()) as a, open_lab(B, held=("stacks",)) as b:
-        a.runtime.peers.add_peer(B)
-        b.runtime.peers.add_peer(A)
+        a.runtime.peers.add_peer(B, 1)
+        b.runtime.peers.add_peer(A, 1)
         pump = Pump(a, b)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(pump.carry, a, b)

@@ -29,7 +29,7 @@ FRAME_BYTES = 1 << 20
 async def lab() -> Any:
     """Node A, which has node B for a peer; the test plays B."""
     async with open_lab(A, held=()) as lab:
-        lab.runtime.peers.add_peer(B)
+        lab.runtime.peers.add_peer(B, 1)
         yield lab
 
 
@@ -43,10 +43,15 @@ def frame(*envelopes: node_pb2.Envelope) -> bytes:
     return node_pb2.Frame(envelopes=envelopes).SerializeToString()
 
 
+def take_in(lab: Lab, data: bytes) -> list[bytes]:
+    """Have a frame come from B."""
+    return lab.runtime.peers.deliver(B, 1, data, 0)
+
+
 def sent(lab: Lab) -> list[node_pb2.Envelope]:
     """Everything queued for B, as protobuf reads it."""
     envelopes: list[node_pb2.Envelope] = []
-    while (data := lab.runtime.peers.take_frame(B, FRAME_BYTES)) is not None:
+    while (data := lab.runtime.peers.take_frame(B, 1, FRAME_BYTES, b"")) is not None:
         parsed = node_pb2.Frame.FromString(data)
         # Not one byte that protobuf itself would not write, nor another order.
         assert parsed.SerializeToString() == data
@@ -110,7 +115,7 @@ async def test_every_signal_is_what_protobuf_writes(lab: Lab) -> None:
     reference = exists.exists.reference
     assert exists == envelope("exists", me, TARGET, reference=reference, **there)
     # The answer ends the wait, and with it the process, which is linked to TARGET - 1 still.
-    lab.runtime.peers.deliver(B, frame(envelope("exists_reply", TARGET, me, reference=reference, alive=True)))
+    take_in(lab, frame(envelope("exists_reply", TARGET, me, reference=reference, alive=True)))
     assert (await lab.wait_exit(process)).kind is ExitKind.NORMAL
     assert await wait_sent(lab, 1) == [
         envelope("link_died", me, TARGET - 1, tag=-5, kind=node_pb2.EXIT_NORMAL)
@@ -128,8 +133,8 @@ ENDS = {
 @pytest.mark.parametrize(("kind", "end"), ENDS.items(), ids=ENDS.keys())
 async def test_an_end_is_told_with_its_kind(lab: Lab, kind: str, end: str) -> None:
     process = await lab.spawn(f"{START} (gate) {end})")
-    lab.runtime.peers.deliver(
-        B,
+    take_in(
+        lab,
         frame(
             envelope("link", TARGET, process, environment=1, tag=11, death_tag=22),
             envelope("monitor", TARGET, process, environment=1),
@@ -148,8 +153,8 @@ async def test_an_end_is_told_with_its_kind(lab: Lab, kind: str, end: str) -> No
 async def test_a_question_about_what_is_not_there_is_answered(lab: Lab, environment: int) -> None:
     process = await lab.spawn(f"{START} (call $park))", environment=2) if environment == 1 else pid(A, 999)
     there = {"environment": environment}
-    lab.runtime.peers.deliver(
-        B,
+    take_in(
+        lab,
         frame(
             envelope("link", TARGET, process, tag=-7, death_tag=3, **there),
             envelope("monitor", TARGET, process, **there),
@@ -169,7 +174,7 @@ async def test_a_question_about_what_is_not_there_is_answered(lab: Lab, environm
 
 async def test_a_living_process_exists(lab: Lab) -> None:
     process = await lab.spawn(f"{START} (call $park))")
-    lab.runtime.peers.deliver(B, frame(envelope("exists", TARGET, process, environment=1, reference=0)))
+    take_in(lab, frame(envelope("exists", TARGET, process, environment=1, reference=0)))
     assert sent(lab) == [envelope("exists_reply", process, TARGET, alive=True)]
 
 
@@ -192,7 +197,7 @@ async def test_a_frame_holds_whole_envelopes_up_to_its_size(lab: Lab) -> None:
           (br_if $again (i64.lt_u (local.get $n) 100:i64))))""")
     one = len(frame(envelope("message", pid(A, 1), TARGET, environment=1, data=bytes(100))))
     frames = []
-    while (data := lab.runtime.peers.take_frame(B, 3 * one + 1)) is not None:
+    while (data := lab.runtime.peers.take_frame(B, 1, 3 * one + 1, b"")) is not None:
         frames.append(node_pb2.Frame.FromString(data))
     assert [len(each.envelopes) for each in frames] == [3] * 33 + [1]
     values = [
@@ -203,7 +208,7 @@ async def test_a_frame_holds_whole_envelopes_up_to_its_size(lab: Lab) -> None:
 
 async def test_an_envelope_larger_than_a_frame_goes_alone(lab: Lab) -> None:
     await lab.passes(f"{START} (call $send {TARGET}:i64 0:i64 1:i64) (call $send {TARGET}:i64 0:i64 2:i64))")
-    first = lab.runtime.peers.take_frame(B, 1)
+    first = lab.runtime.peers.take_frame(B, 1, 1, b"")
     assert first is not None
     assert len(node_pb2.Frame.FromString(first).envelopes) == 1
 
@@ -248,9 +253,7 @@ async def test_a_message_of_protobuf_is_received(lab: Lab, tag: int, size: int) 
         environment=77,
     )
     data = b"\xcd" * size
-    lab.runtime.peers.deliver(
-        B, frame(envelope("message", TARGET, process, environment=77, tag=tag, data=data))
-    )
+    take_in(lab, frame(envelope("message", TARGET, process, environment=77, tag=tag, data=data)))
     status = await lab.wait_exit(process)
     assert status.kind is ExitKind.NORMAL, status
 
@@ -266,8 +269,8 @@ async def test_every_signal_of_protobuf_is_acted_on(lab: Lab) -> None:
         (is32 (call $receive_any -1:i64) 0:i32)
         (call $park))""")
     await wait_for(lambda: lab.reports == [1])
-    lab.runtime.peers.deliver(
-        B,
+    take_in(
+        lab,
         frame(
             envelope("link_died", TARGET, process, tag=-5, kind=node_pb2.EXIT_FAILURE),
             # Of processes that are not linked or monitored any more: nothing happens.
@@ -292,7 +295,7 @@ async def test_an_exit_kind_of_a_later_version_counts_as_a_failure(lab: Lab) -> 
     await wait_for(lambda: lab.reports == [1])
     died = envelope("link_died", TARGET, process)
     died.link_died.kind = 250  # type: ignore[assignment]
-    lab.runtime.peers.deliver(B, frame(died))
+    take_in(lab, frame(died))
     assert (await lab.wait_exit(process)).kind is ExitKind.LINK_DIED
 
 
@@ -300,18 +303,18 @@ async def test_envelopes_for_python_are_handed_back_as_they_are(lab: Lab) -> Non
     spawn = node_pb2.Envelope(spawn=node_pb2.Spawn(reference=5, entry="main", link=True))
     gossip = node_pb2.Envelope(gossip=node_pb2.Gossip())
     kill = envelope("kill", TARGET, pid(A, 999))
-    handed = lab.runtime.peers.deliver(B, frame(spawn, kill, gossip, node_pb2.Envelope()))
+    handed = take_in(lab, frame(spawn, kill, gossip, node_pb2.Envelope()))
     assert [node_pb2.Envelope.FromString(each) for each in handed] == [spawn, gossip]
 
 
 async def test_other_fields_of_a_frame_are_skipped(lab: Lab) -> None:
     process = await lab.spawn(f"{START} (drop (call $receive_any -1:i64)))")
     data = node_pb2.Frame(
-        session=1 << 63, first_sequence=5, acknowledged=6, goodbye=node_pb2.Goodbye(reason="bye"),
+        session=1 << 63, sequence=5, acknowledged=6, goodbye=node_pb2.Goodbye(reason="bye"),
         hello=node_pb2.Hello(protocol_min=1), envelopes=[envelope("message", TARGET, process, environment=1)],
     ).SerializeToString()  # fmt: skip
     later_fields = bytes([100 << 3 & 0x7F | 0x80 | 5, 6]) + b"\x01\x02\x03\x04"
-    assert lab.runtime.peers.deliver(B, later_fields + data) == []
+    assert take_in(lab, later_fields + data) == []
     await lab.wait_exit(process)
 
 
@@ -323,7 +326,7 @@ async def test_fields_in_any_order_and_given_twice_are_read_as_protobuf_does(lab
     second = envelope("message", TARGET, process, environment=1, tag=6).message.SerializeToString()
     merged = second[9:] + first + second[:9] + second[9:]
     body = bytes([1 << 3 | 2, len(merged)]) + merged
-    lab.runtime.peers.deliver(B, bytes([1 << 3 | 2, len(body)]) + body)
+    take_in(lab, bytes([1 << 3 | 2, len(body)]) + body)
     status = await lab.wait_exit(process)
     assert status.kind is ExitKind.NORMAL, status
 
@@ -345,21 +348,23 @@ async def test_fields_in_any_order_and_given_twice_are_read_as_protobuf_does(lab
 )
 async def test_a_malformed_frame_is_refused(lab: Lab, data: bytes) -> None:
     with pytest.raises(InvalidError, match="malformed"):
-        lab.runtime.peers.deliver(B, data)
+        take_in(lab, data)
 
 
 async def test_nothing_after_a_bad_envelope_is_delivered(lab: Lab) -> None:
     first, second = [await lab.spawn(f"{START} (call $park))") for _ in range(2)]
     good, late = (frame(envelope("kill", TARGET, process, environment=1)) for process in (first, second))
     with pytest.raises(InvalidError):
-        lab.runtime.peers.deliver(B, good + b"\x0a\x02\x0a\x05" + late)
+        take_in(lab, good + b"\x0a\x02\x0a\x05" + late)
     assert (await lab.wait_exit(first)).kind is ExitKind.KILLED
     assert lab.runtime.exists(second)
 
 
 async def test_a_frame_of_an_unknown_node_is_dropped(lab: Lab) -> None:
     process = await lab.spawn(f"{START} (call $park))")
-    assert lab.runtime.peers.deliver(5, frame(envelope("kill", pid(5, 1), process, environment=1))) == []
+    assert (
+        lab.runtime.peers.deliver(5, 1, frame(envelope("kill", pid(5, 1), process, environment=1)), 0) == []
+    )
     assert lab.runtime.exists(process)
 
 
@@ -431,12 +436,12 @@ async def test_no_frame_breaks_the_core(lab: Lab, seed: int) -> None:
             else:
                 mangled = False
             try:
-                lab.runtime.peers.deliver(B, data)
+                take_in(lab, data)
                 accepted += 1
             except InvalidError:
                 assert mangled, data.hex()
                 refused += 1
-        while (out := lab.runtime.peers.take_frame(B, FRAME_BYTES)) is not None:
+        while (out := lab.runtime.peers.take_frame(B, 1, FRAME_BYTES, b"")) is not None:
             node_pb2.Frame.FromString(out)
         await trio.lowlevel.checkpoint()
     assert accepted > 100

@@ -277,7 +277,7 @@ async def main():
     async with open_runtime(node_id=3, threads=1) as runtime:
         module = await runtime.load_module(b'(module (func (export "_start") (loop $l (br $l))))', "m")
         pid = await runtime.spawn(module)
-        runtime.peers.add_peer(5)
+        runtime.peers.add_peer(5, 1)
     assert not runtime.exists(pid)
     assert not runtime.kill(pid)
     assert not runtime.kill(5 << 40 | 1)
@@ -295,8 +295,8 @@ async def main():
     runtime.logs(pid)
     assert runtime.exit_status(pid) is None
     assert runtime.find_module(module.sha256) is module
-    assert runtime.peers.deliver(5, b"\\x0a\\x00") == []
-    assert runtime.peers.take_frame(5, 100) is None
+    assert runtime.peers.deliver(5, 1, b"\\x0a\\x00", 0) == []
+    assert runtime.peers.take_frame(5, 1, 100, b"") is None
     assert runtime.peers.take_ready() == []
     assert not runtime.peers.send(5, b"")
     runtime.peers.remove_peer(5)
@@ -326,7 +326,7 @@ async def main():
                 b'(module (import "lunatic::process" "sleep_ms" (func $sleep (param i64)))'
                 b' (func (export "_start") (loop $l (call $sleep (i64.const 1)) (br $l))))', "m")
             pids = [await runtime.spawn(module) for _ in range(20)]
-            runtime.peers.add_peer(99)
+            runtime.peers.add_peer(99, 1)
             def ask():
                 while not ended.is_set():
                     for pid in pids:
@@ -335,7 +335,7 @@ async def main():
                     runtime.processes()
                     runtime.counters()
                     runtime.peers.take_ready()
-                    runtime.peers.take_frame(99, 1000)
+                    runtime.peers.take_frame(99, 1, 1000, b"")
                     runtime.peers.statistics(99)
                     runtime.kill(pids[0])
             threads = [threading.Thread(target=ask) for _ in range(2)]
