@@ -100,6 +100,11 @@ def main() -> None:
     help="Processes alive at once; what would start one more is refused.  [default: 1100000]",
 )
 @click.option(
+    "--module-cache",
+    metavar="SIZE",
+    help="Most disk space for modules, such as 512MiB; those used least recently go first.  [default: 1GiB]",
+)
+@click.option(
     "--metrics",
     metavar="HOST:PORT",
     help="Where to serve metrics to Prometheus, at /metrics, to whoever can connect.  [default: nowhere]",
@@ -117,6 +122,7 @@ def start(
     insecure: bool,
     threads: int | None,
     max_processes: int | None,
+    module_cache: str | None,
     metrics: str | None,
     log_format: str,
     log_level: str,
@@ -141,6 +147,7 @@ def start(
             insecure=insecure,
             threads=threads,
             max_processes=max_processes,
+            module_cache=module_cache,
             metrics=metrics,
             trace=trace_of(log_filter, as_json=log_format == "json"),
         )
@@ -162,9 +169,11 @@ def _options(
     insecure: bool,
     threads: int | None,
     max_processes: int | None,
+    module_cache: str | None,
     metrics: str | None,
     trace: Trace | None,
 ) -> NodeOptions:
+    from luna.cli.params import parse_size
     from luna.node.config import NodeOptions, parse_address, parse_labels
 
     return NodeOptions(
@@ -178,6 +187,7 @@ def _options(
         insecure=insecure,
         threads=threads,
         max_processes=max_processes,
+        module_cache_bytes=None if module_cache is None else parse_size(module_cache),
         metrics=None if metrics is None else parse_address(metrics),
         trace=trace,
     )

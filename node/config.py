@@ -45,7 +45,8 @@ class NodeOptions:
     """How to start a node. `None` means: choose (see the fields' defaults in `luna-node start --help`).
 
     `threads` is the number of scheduler threads, `max_processes` that of processes alive at once;
-    `insecure` allows plain text beyond this machine; `metrics` is where to serve them, nowhere by default.
+    `module_cache_bytes` is how much its module store keeps on disk. `insecure` allows plain text beyond this
+    machine; `metrics` is where to serve them, nowhere by default.
     `trace` is what is written of what processes do.
     """
 
@@ -59,6 +60,7 @@ class NodeOptions:
     insecure: bool = False
     threads: int | None = None
     max_processes: int | None = None
+    module_cache_bytes: int | None = None
     metrics: Address | None = None
     trace: Trace | None = None
 

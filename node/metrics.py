@@ -7,7 +7,7 @@ scheduler; who asks for the page is the business of `metrics_server`.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import NamedTuple, TypeVar, final
+from typing import TYPE_CHECKING, NamedTuple, TypeVar, final
 
 import trio
 from prometheus_client import CollectorRegistry, generate_latest
@@ -19,6 +19,9 @@ from luna.scheduler.runtime import Runtime
 from luna.scheduler.services.metric_families import GuestMetrics
 from luna.scheduler.services.metrics import NODE_PREFIX
 
+if TYPE_CHECKING:  # `luna run` shows metrics, and needs nothing of what is between nodes
+    from luna.node.node_modules import ModuleFigures
+
 RENDERERS = 1
 """pages made at a time: a page of many metrics takes a thread for a moment, and one is enough to scrape."""
 
@@ -27,6 +30,23 @@ _TRAFFIC = (
     ("bytes_sent", "Bytes of frames of signals that went to another node.", "bytes_out"),
     ("signals_received", "Signals that came from another node.", "envelopes_in"),
     ("signals_sent", "Signals that went to another node.", "envelopes_out"),
+)
+
+_MODULES = (
+    ("stored_bytes", "Bytes of modules in the store on disk."),
+    ("memory_bytes", "Bytes of modules kept in memory for want of a disk."),
+    ("stored", "Modules in the store."),
+)
+_MODULE_EVENTS = (
+    ("evicted", "Modules that had to go from the store for others."),
+    ("damaged", "Modules of the store that turned out to be damaged."),
+    ("fetched", "Modules fetched from other nodes."),
+    ("fetches_failed", "Modules that no other node could send."),
+    ("bytes_received", "Bytes of modules that came from other nodes."),
+    ("resumed", "Times that fetching a module went on after a break."),
+    ("refused", "Times that other nodes sent wrong bytes for a module."),
+    ("served", "Times that a module was sent to another node, or the rest of one."),
+    ("bytes_sent", "Bytes of modules sent to other nodes."),
 )
 
 
@@ -50,11 +70,16 @@ class MetricsPage(Collector):
         runtime: Runtime,
         labels: Mapping[str, str],
         peers: Callable[[], Iterable[PeerFigures]] = tuple,
+        modules: Callable[[], ModuleFigures] | None = None,
     ) -> None:
-        """`labels` go on every sample; `peers()` are the live nodes besides this one."""
+        """`labels` go on every sample; `peers()` are the live nodes besides this one.
+
+        Without `modules` there is no module store, as in a runtime without a cluster.
+        """
         self._runtime = runtime
         self._labels = dict(labels)
         self._peers = peers
+        self._modules = modules
         self._figures: list[Metric] = []
         self._limiter = trio.CapacityLimiter(RENDERERS)
         self._registry = CollectorRegistry()
@@ -85,6 +110,12 @@ class MetricsPage(Collector):
         )
         yield self._counter("preemptions", "Times a process used up its time slice.", statistics.preempted)
         yield from self._of_peers()
+        if self._modules is not None:
+            figures = self._modules()
+            for name, text in _MODULES:
+                yield self._gauge(f"modules_{name}", text, getattr(figures, name))
+            for name, text in _MODULE_EVENTS:
+                yield self._counter(f"modules_{name}", text, getattr(figures, name))
 
     def _of_peers(self) -> Iterator[Metric]:
         peers = list(self._peers())

@@ -8,7 +8,7 @@ spawns nothing (`remote_spawn`).
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 
 import structlog
 import trio
@@ -50,7 +50,6 @@ class Peers:
         gateway: PeerGateway,
         membership: Membership,
         services: PeerServices,
-        module_bytes: Callable[[bytes], Awaitable[bytes]],
         fatal: Callable[[LunaError], None],
         insecure: bool,
     ) -> None:
@@ -61,7 +60,6 @@ class Peers:
         self._transport = transport
         self._gateway = gateway
         self._services = services
-        self._module_bytes = module_bytes
         self._fatal = fatal
         self._insecure = insecure
         self._peers: dict[int, Peer] = {}
@@ -169,10 +167,6 @@ class Peers:
                 accepted.end = end
                 accepted.ended.set()
                 return
-
-    async def module_bytes(self, sha256: bytes) -> bytes:
-        """The bytes of a module (the `PeerHandlers` side)."""
-        return await self._module_bytes(sha256)
 
     def _answer(self, hello: node_pb2.Hello) -> node_pb2.Hello:
         own = make_hello(self.own)  # who is turned away learns nothing of the members

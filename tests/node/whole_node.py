@@ -18,7 +18,7 @@ from luna.cluster.members import NodeInfo
 from luna.cluster.membership import Membership
 from luna.node.bridge import Bridge
 from luna.node.library import Library
-from luna.node.modules import ModuleStore
+from luna.node.node_modules import NodeModules, open_modules
 from luna.node.node_queries import NodeQueries
 from luna.node.peer_services import PeerServices
 from luna.node.peers import Peers
@@ -39,6 +39,7 @@ class WholeNode:
     """What a test sees of one node; `reports` is what its guests passed to `metrics.counter`."""
 
     peers: Peers
+    modules: NodeModules
     library: Library
     address: str
 
@@ -88,18 +89,15 @@ async def open_whole_node(
     async with open_runtime(node_id=node_id, threads=1) as runtime, trio.open_nursery() as nursery:
         node = WholeNode(node_id, name, runtime)
         transport = Transport(bridge, runtime.peers)
-
-        async def fetch(address: str, sha256: bytes) -> bytes:
-            return await bridge.run(transport.fetch_module, address, sha256)
-
         port = await bridge.run(transport.bind, "127.0.0.1", [0], folder / f"{name}.sock")
         node.address = f"127.0.0.1:{port}"
         membership = Membership(
             NodeInfo(node_id, name, "test", node.address, labels or {}, started_ms=next(_started_ms))
         )
-        store = ModuleStore(folder / name)
-        await store.open()
-        node.library = Library(runtime, store, fetch)
+        modules = await open_modules(
+            bridge, runtime, folder / name, lambda: [member.node for member in membership.peers()]
+        )
+        node.modules, node.library = modules, modules.library
         spawns = RemoteSpawn(nursery, runtime, node.library)
         spawns.register()
         NodeQueries(runtime, membership).register()
@@ -110,11 +108,10 @@ async def open_whole_node(
             gateway=runtime.peers,
             membership=membership,
             services=PeerServices(spawns),
-            module_bytes=node.library.module_bytes,
             fatal=node.errors.append,
             insecure=False,
         )
-        await bridge.run(transport.start, node.peers, node.peers.hand_over, lambda server: None)
+        await bridge.run(transport.start, node.peers, node.peers.hand_over, modules.add_to)
         try:
             yield node
         finally:
