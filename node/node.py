@@ -24,6 +24,7 @@ from luna.node.config import Address, NodeOptions, advertised_host, candidate_po
 from luna.node.control import ControlService, add_services
 from luna.node.joining import Joiner
 from luna.node.modules import MAX_STORED_BYTES
+from luna.node.names import ClusterNames
 from luna.node.node_modules import NodeModules, open_modules
 from luna.node.node_queries import NodeQueries
 from luna.node.operations import Operations
@@ -170,6 +171,9 @@ async def _assemble(
     library = modules.library
     spawns = RemoteSpawn(nursery, runtime, library)
     spawns.register()
+    names = ClusterNames(runtime.node_id, runtime.names, runtime.peers.send, runtime.kill)
+    runtime.use_names(names)
+    nursery.start_soon(names.run, name="names")
     NodeQueries(runtime, membership).register()
     peers = Peers(
         nursery=nursery,
@@ -177,7 +181,7 @@ async def _assemble(
         transport=transport,
         gateway=runtime.peers,
         membership=membership,
-        services=PeerServices(spawns),
+        services=PeerServices(spawns, names),
         fatal=node.fail,
         insecure=options.insecure,
     )

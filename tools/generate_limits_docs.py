@@ -25,7 +25,7 @@ NATIVE = ROOT / "scheduler" / "_limits.pxd"
 SINGLE = {
     "scheduler/runtime.py": ("MAX_PROCESSES",),
     "scheduler/pressure.py": ("PROCESSES", "FRACTION"),
-    "scheduler/registry.py": ("MAX_NAMES", "MAX_NAME_BYTES"),
+    "scheduler/local_names.py": ("MAX_NAMES",),
     "scheduler/modules.py": ("MODULES_KEPT", "COMPILATIONS_AT_ONCE"),
     "scheduler/code_cache.py": ("MAX_CACHE_BYTES",),
     "scheduler/services/sockets.py": ("RESERVED_DESCRIPTORS", "LISTEN_BACKLOG"),

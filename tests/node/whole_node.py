@@ -18,6 +18,7 @@ from luna.cluster.members import NodeInfo
 from luna.cluster.membership import Membership
 from luna.node.bridge import Bridge
 from luna.node.library import Library
+from luna.node.names import ClusterNames
 from luna.node.node_modules import NodeModules, open_modules
 from luna.node.node_queries import NodeQueries
 from luna.node.peer_services import PeerServices
@@ -41,6 +42,7 @@ class WholeNode:
     peers: Peers
     modules: NodeModules
     library: Library
+    names: ClusterNames
     address: str
 
     def __init__(self, node_id: int, name: str, runtime: Runtime) -> None:
@@ -100,6 +102,9 @@ async def open_whole_node(
         node.modules, node.library = modules, modules.library
         spawns = RemoteSpawn(nursery, runtime, node.library)
         spawns.register()
+        node.names = ClusterNames(node_id, runtime.names, runtime.peers.send, runtime.kill)
+        runtime.use_names(node.names)
+        nursery.start_soon(node.names.run)
         NodeQueries(runtime, membership).register()
         node.peers = Peers(
             nursery=nursery,
@@ -107,7 +112,7 @@ async def open_whole_node(
             transport=transport,
             gateway=runtime.peers,
             membership=membership,
-            services=PeerServices(spawns),
+            services=PeerServices(spawns, node.names),
             fatal=node.errors.append,
             insecure=False,
         )
