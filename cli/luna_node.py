@@ -107,6 +107,11 @@ def main() -> None:
     help="Processes alive at once; what would start one more is refused.  [default: 1100000]",
 )
 @click.option(
+    "--module-cache",
+    metavar="SIZE",
+    help="Most disk space for modules, such as 512MiB; those used least recently go first.  [default: 1GiB]",
+)
+@click.option(
     "--node-timeout",
     type=click.FloatRange(MIN_NODE_TIMEOUT_S, MAX_NODE_TIMEOUT_S),
     default=FROZEN_PEER_TIMEOUT_S,
@@ -133,6 +138,7 @@ def start(
     threads: int | None,
     max_processes: int | None,
     node_timeout: float,
+    module_cache: str | None,
     metrics: str | None,
     log_format: str,
     log_level: str,
@@ -158,6 +164,7 @@ def start(
             threads=threads,
             max_processes=max_processes,
             node_timeout_s=node_timeout,
+            module_cache=module_cache,
             metrics=metrics,
             trace=trace_of(log_filter, as_json=log_format == "json"),
         )
@@ -180,9 +187,11 @@ def _options(
     threads: int | None,
     max_processes: int | None,
     node_timeout_s: float,
+    module_cache: str | None,
     metrics: str | None,
     trace: Trace | None,
 ) -> NodeOptions:
+    from luna.cli.params import parse_size
     from luna.node.config import NodeOptions, parse_address, parse_labels
 
     return NodeOptions(
@@ -197,6 +206,7 @@ def _options(
         threads=threads,
         max_processes=max_processes,
         node_timeout_s=node_timeout_s,
+        module_cache_bytes=None if module_cache is None else parse_size(module_cache),
         metrics=None if metrics is None else parse_address(metrics),
         trace=trace,
     )

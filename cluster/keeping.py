@@ -86,8 +86,9 @@ class Step(Enum):
     """What the owner of a `Keeper` is to do."""
 
     ATTEMPT = auto()
-    """Open a stream, or remind the peer to: then `opened`, if this side dialed, or `attempt_failed`. There is one
-    attempt at a time: of two streams the later would replace the earlier, whose end would bring the next attempt."""
+    """Open a stream, or remind the peer to: then `opened`, if this side dialed, or `attempt_failed`. There is
+    one attempt at a time: of two streams the later would replace the earlier, whose end would bring the next
+    attempt."""
     CHECK = auto()
     """Find out whether anybody listens at its address: if not, `gone`."""
     ASK = auto()
@@ -152,7 +153,7 @@ class Keeper:
         return (self.gone() if gone else []) or self.tick(now_s)
 
     def retry(self, now_s: float) -> None:
-        """What stood in the way of the last attempt is gone: try at once, or when an attempt under way is over."""
+        """What stood in the way of the last attempt is gone: try at once, or when one under way is over."""
         self._attempt_at_s = now_s
         self._delay_s = 0.0
 

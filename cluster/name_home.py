@@ -32,7 +32,7 @@ from luna.cluster.name_messages import (
 )
 from luna.cluster.name_view import View, key_of
 from luna.proto.errors import InvalidError
-from luna.proto.limits import MAX_NAME_REQUESTS, MAX_NODE_NAMES
+from luna.proto.limits import MAX_NAME_REQUESTS, MAX_NODE_NAMES, MAX_NODE_NAMES_BYTES
 
 HomeMessage: TypeAlias = Answer | Granted | Revoke | Lost
 
@@ -64,6 +64,7 @@ class Home:
             Name, None
         ] = {}  # names with something to do: an ordered set, for the same runs from a seed
         self._with: dict[int, dict[Name, None]] = {}  # names that a node holds or was granted
+        self._bytes: Counter[int] = Counter()  # of those names
         self._waiting: Counter[int] = Counter()  # requests by asker
 
     def announced(self, peer: int, message: Announce) -> None:
@@ -73,8 +74,8 @@ class Home:
         """
         entry = message.entry
         name = entry.name
-        if name not in self._with.get(peer, ()) and len(self._with.get(peer, ())) >= MAX_NODE_NAMES:
-            raise InvalidError(f"it announces more than {MAX_NODE_NAMES} names")
+        if name not in self._with.get(peer, ()):
+            self._check_room(peer, name)
         record = self._record(name)
         if message.reference:
             self._undo(peer, name, record, message.reference)
@@ -128,6 +129,7 @@ class Home:
             record.queue = deque(waiting for waiting in record.queue if waiting[0] != peer)
             self._advance(name, record)
         self._with.pop(peer, None)
+        self._bytes.pop(peer, None)
 
     def reconsider(self) -> None:
         """The view has changed, or is settled now: go on where that was in the way."""
@@ -140,7 +142,7 @@ class Home:
 
     def _advance(self, name: Name, record: _Record) -> None:
         """Do what can be done for a name now; after every change of its record."""
-        if (record.queue or len(record.holders) > 1) and self._view.home(record.key) == self._view.own:
+        if (record.queue or len(record.holders) > 1) and self._view.decides(record.key):
             if len(record.holders) > 1:
                 self._decide_clash(name, record)
             while record.queue and self._serve(name, record, *record.queue[0]):
@@ -221,12 +223,23 @@ class Home:
         record.asked_back.discard(peer)
         self._forget_if_gone(peer, name, record)
 
+    def _check_room(self, peer: int, name: Name) -> None:
+        if (
+            len(self._with.get(peer, ())) >= MAX_NODE_NAMES
+            or self._bytes[peer] + name.size > MAX_NODE_NAMES_BYTES
+        ):
+            raise InvalidError(f"it announces more than {MAX_NODE_NAMES} names, or such of more than 128 MiB")
+
     def _note(self, peer: int, name: Name) -> None:
-        self._with.setdefault(peer, {})[name] = None
+        names = self._with.setdefault(peer, {})
+        if name not in names:
+            names[name] = None
+            self._bytes[peer] += name.size
 
     def _forget_if_gone(self, peer: int, name: Name, record: _Record) -> None:
-        if peer not in record.holders and peer not in record.grants:
-            self._with.get(peer, {}).pop(name, None)
+        if peer not in record.holders and peer not in record.grants and name in self._with.get(peer, ()):
+            del self._with[peer][name]
+            self._bytes[peer] -= name.size
 
     def _record(self, name: Name) -> _Record:
         record = self._records.get(name)

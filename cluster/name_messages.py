@@ -17,6 +17,11 @@ class Name(NamedTuple):
     environment: int
     text: str
 
+    @property
+    def size(self) -> int:
+        """bytes of the text as UTF-8."""
+        return len(self.text.encode())
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
@@ -123,10 +128,14 @@ class Register:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Done; for Get and Reserve also what the name stands for. None after Get: for nothing."""
+    """Done; for Get and Reserve also what the name stands for. None after Get: for nothing.
+
+    `refused`, from an owner: its processes have too many names already, and nothing was done.
+    """
 
     reference: int
     entry: Entry | None = None
+    refused: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,10 +205,14 @@ class Send:
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """A local operation is over. `entry` is what `get` found, and `reserve` if it found something."""
+    """A local operation is over. `entry` is what `get` found, and `reserve` if it found something.
+
+    `refused`: nothing was done, since the node of the process has too many names.
+    """
 
     operation: int
     entry: Entry | None
+    refused: bool = False
 
 
 @dataclass(frozen=True, slots=True)

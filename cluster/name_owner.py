@@ -21,6 +21,7 @@ from luna.cluster.name_messages import (
     Revoke,
 )
 from luna.cluster.name_view import View
+from luna.proto.limits import MAX_NODE_NAMES, MAX_NODE_NAMES_BYTES
 
 OwnerMessage: TypeAlias = Announce | Retract | Cancel
 
@@ -44,10 +45,15 @@ class Owner:
         self._send = send
         self._tell = tell
         self._owned: dict[Name, _Owned] = {}
+        self._bytes = 0
         self._by_pid: dict[int, dict[Name, None]] = {}
 
-    def __len__(self) -> int:
-        return len(self._owned)
+    def has_room(self, name: Name, more: int = 0, more_bytes: int = 0) -> bool:
+        """Whether this name fits, and `more` besides, which have so many bytes."""
+        return (
+            len(self._owned) + more < MAX_NODE_NAMES
+            and self._bytes + more_bytes + name.size <= MAX_NODE_NAMES_BYTES
+        )
 
     def find(self, name: Name) -> Entry | None:
         """The entry of a name whose process is of this node."""
@@ -74,6 +80,7 @@ class Owner:
     def keep(self, entry: Entry, key: int, home: int) -> None:
         """Keep an entry that its home knows."""
         self._owned[entry.name] = _Owned(entry, key, home)
+        self._bytes += entry.name.size
         self._by_pid.setdefault(entry.pid, {})[entry.name] = None
         self._tell(Changed(entry.name, entry))
 
@@ -110,6 +117,7 @@ class Owner:
     def _let_go(self, name: Name) -> None:
         """Give up an entry, and tell its home."""
         owned = self._owned.pop(name)
+        self._bytes -= name.size
         pid = owned.entry.pid
         names = self._by_pid[pid]
         del names[name]

@@ -80,13 +80,17 @@ class View:
         self._settle()
 
     def assume_settled(self) -> None:
-        """Wait no longer for members that have not announced what they have, until the view changes."""
+        """Wait no longer for members to agree, until the view changes: this node decides what it is asked."""
         self._assumed = True
         self._settle()
 
     def home(self, key: int) -> int:
         """The home of the names with this key."""
         return home_of(key, self.members)
+
+    def decides(self, key: int) -> bool:
+        """Whether this node may decide what it is asked about the names with this key."""
+        return self._assumed or self.home(key) == self.own
 
     def moved_home(self, key: int, home: int, added: frozenset[int]) -> int:
         """The same, of one whose home was `home` before the members in `added` came and others went."""

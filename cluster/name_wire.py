@@ -83,9 +83,10 @@ def _to_proto(message: NameMessage) -> node_pb2.NameSignal:
         case Register(reference, entry):
             register = node_pb2.NameRegister(reference=reference, entry=_entry_to_proto(entry))
             return node_pb2.NameSignal(register=register)
-        case Answer(reference, entry_or_none):
+        case Answer(reference, entry_or_none, refused):
             found = None if entry_or_none is None else _entry_to_proto(entry_or_none)
-            return node_pb2.NameSignal(answer=node_pb2.NameAnswer(reference=reference, entry=found))
+            answer = node_pb2.NameAnswer(reference=reference, entry=found, refused=refused)
+            return node_pb2.NameSignal(answer=answer)
         case Granted(reference):
             return node_pb2.NameSignal(granted=node_pb2.NameGranted(reference=reference))
         case Revoke(name, pid):
@@ -120,7 +121,7 @@ def _from_proto(signal: node_pb2.NameSignal) -> NameMessage | None:
         case "answer":
             answer = signal.answer
             entry = _entry_from_proto(answer.entry) if answer.HasField("entry") else None
-            return Answer(answer.reference, entry)
+            return Answer(answer.reference, entry, answer.refused)
         case "granted":
             return Granted(signal.granted.reference)
         case "revoke":

@@ -73,6 +73,9 @@ from luna.proto.limits import MAX_NAME_REQUESTS, MAX_NODE_NAMES
 __all__ = ["Names"]
 
 
+_FULL = f"the processes of one node have at most {MAX_NODE_NAMES} names, of 128 MiB together"
+
+
 @final
 @dataclass(slots=True)
 class _Operation:
@@ -88,6 +91,7 @@ class _Operation:
     reference: int = 0  # under which; each sending has its own, so that late answers are known as such
     granted: bool = False
     died: bool = False  # the process that is put
+    brings_name: bool = False  # to this node
 
 
 @final
@@ -109,6 +113,8 @@ class Names:
         self._references: dict[int, int] = {}  # of local operations, by their number
         self._putting: Counter[int] = Counter()  # puts under way of this node's processes
         self._registering: Counter[int] = Counter()  # and of those, what peers asked for
+        self._coming = 0  # names that operations under way may bring this node
+        self._coming_bytes = 0
         self._last_reference = 0
         self._to_self: deque[NameMessage] = deque()
         self._effects: list[Effect] = []
@@ -150,13 +156,13 @@ class Names:
     def put(self, operation: int, entry: Entry) -> list[Effect]:
         """Have a name stand for a process of any node, whatever it stands for; for a dead one: for nothing.
 
-        Raises RefusedError also when this node's processes have too many names.
+        Raises RefusedError also when this node's processes have too many names. When those of the
+        process's node have, it is answered as refused.
         """
         held = self._owner.find(entry.name)
         if held is not None and (held.node, held.pid) == (entry.node, entry.pid):
             self._effects.append(Answered(operation, None))
             return self._finish()
-        self._check_room(entry)
         return self._begin(operation, Put, entry.name, entry)
 
     def remove(self, operation: int, name: Name) -> list[Effect]:
@@ -172,7 +178,6 @@ class Names:
         if entry is not None:
             self._effects.append(Answered(operation, entry))
             return self._finish()
-        self._check_room()
         return self._begin(operation, Reserve, name)
 
     def commit(self, operation: int, node: int, pid: int, stamp: int) -> list[Effect]:
@@ -197,7 +202,7 @@ class Names:
     def adopt(self, entries: Iterable[Entry]) -> list[Effect]:
         """Processes of this node have names already, which others may have as well: that is a clash then."""
         for entry in entries:
-            if len(self._owner) >= MAX_NODE_NAMES or not self._claim(entry.pid):
+            if not self._owner.has_room(entry.name) or not self._claim(entry.pid):
                 self._effects.append(Changed(entry.name, None))
             else:
                 key = key_of(entry.name)
@@ -307,7 +312,7 @@ class Names:
             else:
                 self._owner.keep(entry, begun.key, peer)
         if begun.asker is None:
-            self._effects.append(Answered(begun.number, answer.entry))
+            self._effects.append(Answered(begun.number, answer.entry, answer.refused))
         else:
             node, reference = begun.asker
             self._registering[node] -= 1
@@ -324,7 +329,10 @@ class Names:
             raise InvalidError(f"it has more than {MAX_NAME_REQUESTS} requests about names under way")
         self._registering[peer] += 1
         name = register.entry.name
-        self._start(_Operation(0, Put, name, key_of(name), register.entry, (peer, register.reference)))
+        begun = _Operation(0, Put, name, key_of(name), register.entry, (peer, register.reference))
+        if not self._start(begun):
+            self._registering[peer] -= 1
+            self._send(peer, Answer(register.reference, refused=True))
 
     # --- requests of this node ----------------------------------------------------------------------
 
@@ -337,15 +345,24 @@ class Names:
     ) -> list[Effect]:
         if len(self._references) >= MAX_NAME_REQUESTS:
             raise RefusedError(f"this node has {MAX_NAME_REQUESTS} requests about names under way")
-        self._start(_Operation(number, kind, name, key_of(name), entry))
+        if not self._start(_Operation(number, kind, name, key_of(name), entry)):
+            raise RefusedError(_FULL)
         return self._finish()
 
-    def _start(self, begun: _Operation) -> None:
+    def _start(self, begun: _Operation) -> bool:
+        """Whether there is room for the name it may bring this node."""
         entry = begun.entry
-        if entry is not None and entry.owner == self._own:
+        begun.brings_name = begun.kind is Reserve or (entry is not None and entry.owner == self._own)
+        if begun.brings_name:
+            if not self._owner.has_room(begun.name, self._coming, self._coming_bytes):
+                return False
+            self._coming += 1
+            self._coming_bytes += begun.name.size
+        if entry is not None and begun.brings_name:
             begun.died = not self._claim(entry.pid)
             self._putting[entry.pid] += 1
         self._dispatch(begun)
+        return True
 
     def _dispatch(self, begun: _Operation) -> None:
         """Send a request to whom it concerns now."""
@@ -379,19 +396,16 @@ class Names:
         del self._operations[begun.reference]
         if begun.number:
             del self._references[begun.number]
-        if begun.entry is not None and begun.entry.owner == self._own:
+        if begun.brings_name:
+            self._coming -= 1
+            self._coming_bytes -= begun.name.size
+        if begun.brings_name and begun.entry is not None:
             self._putting[begun.entry.pid] -= 1
             if not self._putting[begun.entry.pid]:
                 del self._putting[begun.entry.pid]
 
     def _take_back(self, begun: _Operation) -> None:
         self._send(begun.target, Cancel(begun.reference, begun.name))
-
-    def _check_room(self, entry: Entry | None = None) -> None:
-        if (entry is None or entry.owner == self._own) and len(self._owner) + len(
-            self._operations
-        ) >= MAX_NODE_NAMES:
-            raise RefusedError(f"the processes of one node have at most {MAX_NODE_NAMES} names")
 
     # --- members --------------------------------------------------------------------------------------
 

@@ -13,6 +13,7 @@ import pytest
 
 from luna.proto import node_pb2
 from luna.proto.limits import MAX_FRAME_BYTES
+from luna.proto.version import PROTOCOL_MAX, PROTOCOL_MIN
 
 from .node_process import BIN, READY, NodeProcess, NodeStarter, wait_for
 
@@ -23,7 +24,12 @@ def first_frame(nodes: NodeStarter) -> bytes:
     node = node_pb2.NodeInfo(
         id=1, name="evil", cluster=nodes.cluster, address="127.0.0.1:9", started_ms=2**50
     )
-    hello = node_pb2.Hello(protocol_min=1, protocol_max=1, node=node)
+    hello = node_pb2.Hello(
+        protocol_min=PROTOCOL_MIN,
+        protocol_max=PROTOCOL_MAX,
+        node=node,
+        session=node_pb2.SessionOffer(proposed=1),
+    )
     return node_pb2.Frame(hello=hello).SerializeToString()
 
 

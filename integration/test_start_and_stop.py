@@ -130,6 +130,7 @@ def test_insecure_is_loud(nodes: NodeStarter) -> None:
         ("--cluster", "a b"),
         ("--threads", "257"),
         ("--max-processes", "0"),
+        ("--module-cache", "much"),
     ],
 )
 def test_a_bad_option_is_a_usage_error(nodes: NodeStarter, arguments: tuple[str, str]) -> None:

@@ -51,7 +51,9 @@ class NodeOptions:
     """How to start a node. `None` means: choose (see the fields' defaults in `luna-node start --help`).
 
     `threads` is the number of scheduler threads, `max_processes` that of processes alive at once;
-    `node_timeout_s` is how many seconds a peer may be silent; `insecure` allows plain text beyond this
+    `module_cache_bytes` is how much its module store keeps on disk, `node_timeout_s` how many seconds a peer
+    may be silent. `insecure` allows plain text beyond this machine; `metrics` is where to serve them, nowhere
+    by default.
     machine; `metrics` is where to serve them, nowhere by default.
     `trace` is what is written of what processes do.
     """
@@ -67,6 +69,7 @@ class NodeOptions:
     threads: int | None = None
     max_processes: int | None = None
     node_timeout_s: float = FROZEN_PEER_TIMEOUT_S
+    module_cache_bytes: int | None = None
     metrics: Address | None = None
     trace: Trace | None = None
 

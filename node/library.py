@@ -13,7 +13,8 @@ from typing import Protocol
 
 import trio
 
-from luna.node.modules import ModuleStore
+from luna.node.module_spool import Spool
+from luna.node.modules import BytesReader, ModuleReader, ModuleStore
 from luna.proto.errors import InvalidError, NotFoundError
 from luna.proto.limits import MAX_NAME_LENGTH, SHA256_BYTES
 from luna.scheduler.modules import Module, module_id
@@ -30,8 +31,8 @@ class Compiler(Protocol):
     def find_module_by_id(self, module_id: int) -> Module | None: ...
 
 
-FetchModule = Callable[[str, bytes], Awaitable[bytes]]
-"""`(address, sha256) -> bytes`: brings a module from the node at an address."""
+FetchModule = Callable[[str | None, bytes, Spool], Awaitable[None]]
+"""`(address, sha256, spool)`: fills a spool with a module; the node at an address comes first."""
 
 
 @dataclass(slots=True)
@@ -64,39 +65,6 @@ class Library:
 
         Raises NotFoundError, InvalidError for a bad hash.
         """
-        return await self._module(sha256, None, name)
-
-    async def by_id(self, id_: int) -> Module:
-        """A module this node holds by the number that guests use, compiled. Raises NotFoundError."""
-        module = self._compiler.find_module_by_id(id_)
-        if module is not None:
-            await trio.lowlevel.checkpoint()
-            return module
-        # Compiled code of modules that do not run is dropped at some time; the bytes are kept longer.
-        for sha256 in self._store.hashes():
-            if module_id(sha256) == id_:
-                return await self.held(sha256)
-        raise NotFoundError(f"module {id_} is unknown")
-
-    async def obtain(self, sha256: bytes, address: str, name: str = "") -> Module:
-        """A module that the node at `address` holds and calls `name`, compiled.
-
-        Raises NotFoundError or BrokenError if it cannot be had, InvalidError if it is not what it should be.
-        """
-        return await self._module(sha256, address, name)
-
-    async def module_bytes(self, sha256: bytes) -> bytes:
-        """The bytes of a module this node holds. Raises NotFoundError."""
-        module = self._compiler.find_module(sha256)
-        if module is not None:
-            await trio.lowlevel.checkpoint()
-            return module.source
-        data = await self._store.get(sha256)
-        if data is None:
-            raise NotFoundError(f"this node does not hold module {sha256.hex()[:64]}")
-        return data
-
-    async def _module(self, sha256: bytes, address: str | None, name: str) -> Module:
         if len(sha256) != SHA256_BYTES:
             raise InvalidError(f"a module hash has {SHA256_BYTES} bytes, not {len(sha256)}")
         module = self._compiler.find_module(sha256)
@@ -107,14 +75,74 @@ class Library:
             module = self._compiler.find_module(sha256)
             if module is not None:
                 return module
+            data = await self._store.get(sha256)
+            if data is None:
+                raise _not_held(sha256)
+            return await self._compile(sha256, data, name)
 
-            async def fetch() -> bytes:
-                if address is None:
-                    raise NotFoundError(f"this node does not hold module {sha256.hex()}")
-                return await self._fetch(address, sha256)
+    async def by_id(self, id_: int) -> Module:
+        """A module this node holds by the number that guests use, compiled.
 
-            data = await self._store.obtain(sha256, fetch)
-            return await self._compiler.load_module(data, name[:MAX_MODULE_NAME_LENGTH] or sha256.hex()[:12])
+        One whose file turns out to be damaged is fetched from another node. Raises NotFoundError, and what
+        `obtain` does.
+        """
+        module = self._compiler.find_module_by_id(id_)
+        if module is not None:
+            await trio.lowlevel.checkpoint()
+            return module
+        # Compiled code of modules that do not run is dropped at some time; the bytes are kept longer.
+        for sha256 in self._store.hashes():
+            if module_id(sha256) == id_:
+                return await self.obtain(sha256, None)
+        raise NotFoundError(f"module {id_} is unknown")
+
+    async def obtain(self, sha256: bytes, address: str | None, name: str = "") -> Module:
+        """A module, compiled, from this node or another: first the one at `address`, which calls it `name`.
+
+        It is fetched and compiled once however many wait. Raises NotFoundError, BrokenError or RefusedError
+        if it cannot be had, InvalidError if it is not what it should be.
+        """
+        module = self._compiler.find_module(sha256)
+        if module is not None:
+            await trio.lowlevel.checkpoint()
+            return module
+        if sha256 in self._turns:  # it is here and being compiled, which saves reading it again
+            async with self._turn(sha256):
+                module = self._compiler.find_module(sha256)
+                if module is not None:
+                    return module
+
+        async def fetch(spool: Spool) -> None:
+            await self._fetch(address, sha256, spool)
+
+        # All who wait do it here, not for their turn: one that is cancelled leaves the transfer to others.
+        data = await self._store.obtain(sha256, fetch)
+        async with self._turn(sha256):
+            module = self._compiler.find_module(sha256)
+            return module if module is not None else await self._compile(sha256, data, name)
+
+    # --- for other nodes --------------------------------------------------------------------
+
+    async def holds(self, sha256: bytes) -> bool:
+        """Whether this node holds a module."""
+        await trio.lowlevel.checkpoint()
+        return self._compiler.find_module(sha256) is not None or self._store.holds(sha256)
+
+    async def reader(self, sha256: bytes) -> ModuleReader:
+        """A module this node holds, to be read and closed. Raises NotFoundError."""
+        module = self._compiler.find_module(sha256)
+        if module is not None:
+            await trio.lowlevel.checkpoint()
+            return BytesReader(module.source)
+        reader = await self._store.reader(sha256)
+        if reader is None:
+            raise _not_held(sha256)
+        return reader
+
+    # ----------------------------------------------------------------------------------------
+
+    async def _compile(self, sha256: bytes, data: bytes, name: str) -> Module:
+        return await self._compiler.load_module(data, name[:MAX_MODULE_NAME_LENGTH] or sha256.hex()[:12])
 
     @asynccontextmanager
     async def _turn(self, sha256: bytes) -> AsyncIterator[None]:
@@ -127,3 +155,7 @@ class Library:
             turn.users -= 1
             if turn.users == 0:
                 del self._turns[sha256]
+
+
+def _not_held(sha256: bytes) -> NotFoundError:
+    return NotFoundError(f"this node does not hold module {sha256[:SHA256_BYTES].hex()}")

@@ -7,7 +7,7 @@ scheduler; who asks for the page is the business of `metrics_server`.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import NamedTuple, TypeVar, final
+from typing import TYPE_CHECKING, NamedTuple, TypeVar, final
 
 import trio
 from prometheus_client import CollectorRegistry, generate_latest
@@ -19,6 +19,9 @@ from luna.proto.errors import NotFoundError
 from luna.scheduler.runtime import Runtime
 from luna.scheduler.services.metric_families import GuestMetrics
 from luna.scheduler.services.metrics import NODE_PREFIX
+
+if TYPE_CHECKING:  # `luna run` shows metrics, and needs nothing of what is between nodes
+    from luna.node.node_modules import ModuleFigures
 
 RENDERERS = 1
 """pages made at a time: a page of many metrics takes a thread for a moment, and one is enough to scrape."""
@@ -36,6 +39,24 @@ _TOTALS = (
     ("hellos_refused", "Times a node was turned away."),
     ("nodes_expelled", "Nodes that sent what no correct node sends."),
 )
+
+_MODULES = (
+    ("stored_bytes", "Bytes of modules in the store on disk."),
+    ("memory_bytes", "Bytes of modules kept in memory for want of a disk."),
+    ("stored", "Modules in the store."),
+)
+_MODULE_EVENTS = (
+    ("evicted", "Modules that had to go from the store for others."),
+    ("damaged", "Modules of the store that turned out to be damaged."),
+    ("fetched", "Modules fetched from other nodes."),
+    ("fetches_failed", "Modules that no other node could send."),
+    ("bytes_received", "Bytes of modules that came from other nodes."),
+    ("resumed", "Times that fetching a module went on after a break."),
+    ("refused", "Times that other nodes sent wrong bytes for a module."),
+    ("served", "Times that a module was sent to another node, or the rest of one."),
+    ("bytes_sent", "Bytes of modules sent to other nodes."),
+)
+
 
 Family = TypeVar("Family", GaugeMetricFamily, CounterMetricFamily)
 
@@ -60,13 +81,18 @@ class MetricsPage(Collector):
         labels: Mapping[str, str],
         peers: Callable[[], Iterable[PeerFigures]] = tuple,
         totals: Callable[[], PeeringStatistics] = PeeringStatistics,
+        modules: Callable[[], ModuleFigures] | None = None,
     ) -> None:
         """`labels` go on every sample; `peers()` are the live nodes besides this one, `totals()` what this
-        node counts of its dealings with them."""
+        node counts of its dealings with them.
+
+        Without `modules` there is no module store, as in a runtime without a cluster.
+        """
         self._runtime = runtime
         self._labels = dict(labels)
         self._peers = peers
         self._totals = totals
+        self._modules = modules
         self._figures: list[Metric] = []
         self._limiter = trio.CapacityLimiter(RENDERERS)
         self._registry = CollectorRegistry()
@@ -100,6 +126,12 @@ class MetricsPage(Collector):
         for name, text in _TOTALS:
             yield self._counter(name, text, getattr(totals, name))
         yield from self._of_peers()
+        if self._modules is not None:
+            figures = self._modules()
+            for name, text in _MODULES:
+                yield self._gauge(f"modules_{name}", text, getattr(figures, name))
+            for name, text in _MODULE_EVENTS:
+                yield self._counter(f"modules_{name}", text, getattr(figures, name))
 
     def _of_peers(self) -> Iterator[Metric]:
         peers = list(self._peers())

@@ -24,8 +24,9 @@ from luna.node.bridge import Bridge, open_bridge
 from luna.node.config import Address, NodeOptions, advertised_host, candidate_ports, check_reach
 from luna.node.control import ControlService, add_services
 from luna.node.joining import Joiner
-from luna.node.library import Library
-from luna.node.modules import ModuleStore
+from luna.node.modules import MAX_STORED_BYTES
+from luna.node.names import ClusterNames
+from luna.node.node_modules import NodeModules, open_modules
 from luna.node.node_queries import NodeQueries
 from luna.node.operations import Operations
 from luna.node.peer_services import PeerServices
@@ -106,7 +107,7 @@ async def _run(options: NodeOptions, node: Node, on_ready: Callable[[NodeRecord]
         ):
             own = _describe(options, state, listen, runtime.node_id)
             parts = await _assemble(options, node, state, own, bridge, transport, runtime, nursery)
-            await _serve_metrics(options.metrics, own, parts.peers, runtime, nursery)
+            await _serve_metrics(options.metrics, own, parts, runtime, nursery)
             await bridge.run(transport.start, parts.peers, parts.peers.hand_over, parts.add_services)
             record = NodeRecord(own.name, own.id, str(state.socket), own.address, os.getpid(), own.started_ms)
             with announced(state, record):
@@ -144,6 +145,7 @@ async def _bound_transport(
 @dataclass(frozen=True, slots=True)
 class _Parts:
     peers: Peers
+    modules: NodeModules
     add_services: Callable[[grpc.aio.Server], None]
 
 
@@ -157,15 +159,22 @@ async def _assemble(
     runtime: Runtime,
     nursery: trio.Nursery,
 ) -> _Parts:
-    async def fetch(address: str, sha256: bytes) -> bytes:
-        return await bridge.run(transport.fetch_module, address, sha256)
-
     membership = Membership(own)
-    store = ModuleStore(state.modules)
-    await store.open()
-    library = Library(runtime, store, fetch)
+    modules = await open_modules(
+        bridge,
+        runtime,
+        state.modules,
+        lambda: [member.node for member in membership.peers()],
+        max_stored_bytes=(
+            MAX_STORED_BYTES if options.module_cache_bytes is None else options.module_cache_bytes
+        ),
+    )
+    library = modules.library
     spawns = RemoteSpawn(nursery, runtime, library)
     spawns.register()
+    names = ClusterNames(runtime.node_id, runtime.names, runtime.peers.send, runtime.kill)
+    runtime.use_names(names)
+    nursery.start_soon(names.run, name="names")
     NodeQueries(runtime, membership).register()
     peers = Peers(
         nursery=nursery,
@@ -173,19 +182,23 @@ async def _assemble(
         transport=transport,
         gateway=runtime.peers,
         membership=membership,
-        services=PeerServices(spawns),
-        module_bytes=library.module_bytes,
+        services=PeerServices(spawns, names),
         fatal=node.fail,
         insecure=options.insecure,
         timings=Timings(options.node_timeout_s),
     )
     operations = Operations(nursery, runtime, library, peers, own.started_ms, node.stop)
     control = ControlService(bridge, operations, transport)
-    return _Parts(peers, lambda server: add_services(server, control))
+
+    def add_all(server: grpc.aio.Server) -> None:
+        modules.add_to(server)
+        add_services(server, control)
+
+    return _Parts(peers, modules, add_all)
 
 
 async def _serve_metrics(
-    address: Address | None, own: NodeInfo, peers: Peers, runtime: Runtime, nursery: trio.Nursery
+    address: Address | None, own: NodeInfo, parts: _Parts, runtime: Runtime, nursery: trio.Nursery
 ) -> None:
     if address is None:
         return
@@ -201,11 +214,12 @@ async def _serve_metrics(
                 peer.stream is not None,
                 peer.link.statistics().kept_bytes if peer.link is not None else 0,
             )
-            for peer in peers.peering.peers()
+            for peer in peering.peers()
         ]
 
+    peering = parts.peers.peering
     labels = {"node": own.name, "cluster": own.cluster}
-    page = MetricsPage(runtime, labels, others, peers.peering.statistics)
+    page = MetricsPage(runtime, labels, others, peering.statistics, parts.modules.figures)
     await start_metrics_server(nursery, address, page.render)
 
 

@@ -7,7 +7,7 @@ carries no bytes. Lives on trio.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from random import SystemRandom
 from typing import Protocol
 
@@ -58,7 +58,6 @@ class Peers:
         gateway: PeerGateway,
         membership: Membership,
         services: PeerServices,
-        module_bytes: Callable[[bytes], Awaitable[bytes]],
         fatal: Callable[[LunaError], None],
         insecure: bool,
         timings: Timings = DEFAULT_TIMINGS,
@@ -71,7 +70,6 @@ class Peers:
         self._nursery = nursery
         self._gateway = gateway
         self._services = services
-        self._module_bytes = module_bytes
         self._fatal = fatal
         self._insecure = insecure
         self._connected: dict[int, trio.Event] = {}  # of peers somebody waits for
@@ -183,10 +181,6 @@ class Peers:
         peer = self.peering.peer(session.peer_id)
         if peer is not None:
             self.stream_ended(peer, session, end)
-
-    async def module_bytes(self, sha256: bytes) -> bytes:
-        """The bytes of a module (the `PeerHandlers` side)."""
-        return await self._module_bytes(sha256)
 
     def check_reach(self, address: str) -> None:
         """Raise RefusedError for an address that only an insecure node may reach."""

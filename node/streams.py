@@ -13,7 +13,7 @@ from typing import Any
 import grpc
 import grpc.aio
 
-from luna.cluster.keeping import Timings
+from luna.cluster.keeping import DEFAULT_TIMINGS, Timings
 from luna.proto.limits import MAX_FRAME_BYTES, MIB
 
 _EOF: Any = grpc.aio.EOF  # type: ignore[attr-defined]  # missing in the published stubs
@@ -48,7 +48,7 @@ def _keepalive(timings: Timings) -> Options:
     )
 
 
-def server_options(timings: Timings) -> Options:
+def server_options(timings: Timings = DEFAULT_TIMINGS) -> Options:
     """The settings of a node's server."""
     ping_ms = int(timings.keepalive_interval_s * _MS / 3)
     return (
@@ -62,7 +62,7 @@ def server_options(timings: Timings) -> Options:
     )
 
 
-def open_channel(address: str, timings: Timings) -> Any:
+def open_channel(address: str, timings: Timings = DEFAULT_TIMINGS) -> Any:
     """A new channel to HOST:PORT, with a connection of its own."""
     # Untyped: the published stubs of grpc.aio demand the serializers that this code does without.
     return grpc.aio.insecure_channel(address, options=(*_keepalive(timings), *_CHANNEL_OPTIONS))

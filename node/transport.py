@@ -1,4 +1,4 @@
-"""gRPC between nodes: the server, the channels, and the calls of the Node service.
+"""gRPC between nodes: the server, the channels, and the calls of the Node service but for modules.
 
 Owns every socket of a node. Lives in the asyncio thread. It carries requests to and from the trio side
 (`PeerHandlers`) and never decides who may be a peer.
@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -25,17 +25,14 @@ from google.protobuf.message import DecodeError
 from luna.cluster.keeping import DEFAULT_TIMINGS, Timings
 from luna.node.bridge import Bridge
 from luna.node.config import Address
-from luna.node.modules import check_total
 from luna.node.session import EndKind, Gateway, HandOver, Session, SessionEnd, read_hello
 from luna.node.status import error_from_status, status_of
-from luna.node.streams import ClientStream, ServerStream, is_cancelled, open_channel, server_options
+from luna.node.streams import ClientStream, ServerStream, open_channel, server_options
 from luna.proto import node_pb2
 from luna.proto.errors import BrokenError, InvalidError, LunaError
 from luna.proto.limits import (
     CONNECT_TIMEOUT_S,
     MAX_CONTROL_MESSAGE_BYTES,
-    MAX_MODULE_BYTES,
-    MODULE_CHUNK_BYTES,
 )
 
 _log = structlog.get_logger(__name__)
@@ -43,7 +40,7 @@ _log = structlog.get_logger(__name__)
 SERVICE = "luna.v1.Node"
 
 MAX_CHANNELS = 64
-"""channels kept for module transfers and control requests to other nodes; the least used one closes."""
+"""channels kept for control requests to other nodes; the least used one closes."""
 
 SERVER_STOP_GRACE_S = 0.5
 """seconds that open calls get when the server stops; sessions have said goodbye before."""
@@ -60,9 +57,6 @@ class PeerHandlers(Protocol):
 
     async def ended(self, session: Session, end: SessionEnd) -> None:
         """An accepted session has ended."""
-
-    async def module_bytes(self, sha256: bytes) -> bytes:
-        """The bytes of a module. Raises NotFoundError."""
 
 
 class FrameSource(Gateway, Protocol):
@@ -130,7 +124,6 @@ class Transport:
         methods = {
             "Meet": grpc.unary_unary_rpc_method_handler(self._on_meet),
             "Session": grpc.stream_stream_rpc_method_handler(self._on_session),
-            "FetchModule": grpc.unary_stream_rpc_method_handler(self._on_fetch_module),
         }
         self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, methods),))
         add_services(self._server)
@@ -288,56 +281,6 @@ class Transport:
         del request
         await context.abort(*status_of(problem))
         raise AssertionError("abort raises")
-
-    # --- modules ----------------------------------------------------------------------------
-
-    async def fetch_module(self, address: str, sha256: bytes) -> bytes:
-        """The bytes of a module of the node at `address`; the caller verifies them.
-
-        Raises NotFoundError if it lacks the module, BrokenError if the transfer breaks, InvalidError if it
-        sends too much.
-        """
-        call = self.channel(address).unary_stream(f"/{SERVICE}/FetchModule")(
-            node_pb2.ModuleRequest(sha256=sha256).SerializeToString()
-        )
-        parts: list[bytes] = []
-        received, total = 0, 0
-        try:
-            async for message in call:
-                chunk = node_pb2.ModuleChunk.FromString(message)
-                total = chunk.total_bytes
-                received += len(chunk.data)
-                if total > MAX_MODULE_BYTES or received > total:
-                    raise InvalidError(
-                        f"{address} sends more bytes than a module may have or than it announced"
-                    )
-                parts.append(chunk.data)
-        except grpc.aio.AioRpcError as error:
-            raise error_from_status(error.code(), error.details(), address) from None
-        except DecodeError:
-            raise InvalidError(f"{address} sent a malformed module chunk") from None
-        except asyncio.CancelledError:
-            if not is_cancelled():
-                raise BrokenError(f"{address} went away") from None
-            raise
-        finally:
-            call.cancel()
-        check_total(total, received)
-        return b"".join(parts)
-
-    async def _on_fetch_module(self, request: bytes, context: Any) -> AsyncIterator[bytes]:
-        try:
-            wanted = node_pb2.ModuleRequest.FromString(request)
-            data = await self._bridge.call_trio(self._trio_side.module_bytes, wanted.sha256)
-            if wanted.offset > len(data):
-                raise InvalidError(f"offset {wanted.offset} is behind the end of the module")
-        except DecodeError:
-            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "a malformed module request")
-        except LunaError as error:
-            await context.abort(*status_of(error))
-        for start in range(wanted.offset, len(data), MODULE_CHUNK_BYTES):
-            chunk = node_pb2.ModuleChunk(total_bytes=len(data), data=data[start : start + MODULE_CHUNK_BYTES])
-            yield chunk.SerializeToString()
 
     # --- channels for everything but sessions -----------------------------------------------
 

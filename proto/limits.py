@@ -121,6 +121,9 @@ MAX_NODE_NAMES = 1_000_000
 """names that the processes of one node have in all environments together, once it has peers: some 500 bytes
 each there, and as much on their homes. Without peers it is the limit of each environment (NAMES_MAX)."""
 
+MAX_NODE_NAMES_BYTES = 128 * MIB
+"""bytes of these names together (ALL_NAMES_BYTES_MAX for each environment without peers)."""
+
 MAX_NAME_REQUESTS = 65_536
 """requests about names that one node has under way at others: one for each process that waits for an answer.
 Beyond, the host call traps."""

@@ -539,12 +539,14 @@ class NameRegister(_message.Message):
     def __init__(self, reference: _Optional[int] = ..., entry: _Optional[_Union[NameEntry, _Mapping]] = ...) -> None: ...
 
 class NameAnswer(_message.Message):
-    __slots__ = ("reference", "entry")
+    __slots__ = ("reference", "entry", "refused")
     REFERENCE_FIELD_NUMBER: _ClassVar[int]
     ENTRY_FIELD_NUMBER: _ClassVar[int]
+    REFUSED_FIELD_NUMBER: _ClassVar[int]
     reference: int
     entry: NameEntry
-    def __init__(self, reference: _Optional[int] = ..., entry: _Optional[_Union[NameEntry, _Mapping]] = ...) -> None: ...
+    refused: bool
+    def __init__(self, reference: _Optional[int] = ..., entry: _Optional[_Union[NameEntry, _Mapping]] = ..., refused: _Optional[bool] = ...) -> None: ...
 
 class NameGranted(_message.Message):
     __slots__ = ("reference",)

@@ -54,9 +54,9 @@ cdef enum:
     SNAPSHOT_ENTRY_BYTES = 128     # of an entry name shown to people
 
 # Kinds of events, for Python.
-REQUEST, CANCELLED, SPAWNED, EXITED, OUTPUT, CODE, RELEASED, DROPPED, FAILED, FLOOD, FORGOTTEN = (
+REQUEST, CANCELLED, SPAWNED, EXITED, OUTPUT, CODE, RELEASED, DROPPED, FAILED, FLOOD, FORGOTTEN, UNNAMED = (
     EVENT_REQUEST, EVENT_CANCELLED, EVENT_SPAWNED, EVENT_EXITED, EVENT_OUTPUT, EVENT_CODE, EVENT_RELEASED,
-    EVENT_DROPPED, EVENT_FAILED, EVENT_FLOOD, EVENT_FORGOTTEN,
+    EVENT_DROPPED, EVENT_FAILED, EVENT_FLOOD, EVENT_FORGOTTEN, EVENT_UNNAMED,
 )
 
 COUNTER_NAMES = (
@@ -446,6 +446,22 @@ cdef class Core:
     def hold_name(self, uint64_t environment, bytes name, bint held) -> None:
         """Have guests that use a name ask Python for it, or no more."""
         hold_name(self.runtime, environment, name, len(name), held)
+
+    def claim_process(self, int64_t pid) -> bool:
+        """Whether a process of this node lives; if so, EVENT_UNNAMED tells of its death once names are shared."""
+        return claim_process(self.runtime, pid) != 0
+
+    def share_names(self) -> list:
+        """Have guests ask Python for all names but those of this node's processes.
+
+        Returns these as (environment, name, node id, pid, wall clock of the registration in ms); the
+        others are forgotten.
+        """
+        cdef vector[OwnName] found
+        cdef OwnName own
+        with nogil:
+            share_names(self.runtime, &found)
+        return [(own.environment, own.name, own.process.node, own.process.pid, own.stamp_ms) for own in found]
 
     @property
     def pressure(self) -> bool:

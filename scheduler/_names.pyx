@@ -2,7 +2,11 @@
 
 A process takes its names with it when it dies. One of another node keeps them:
 what becomes of it is not known here. A name that a process is being spawned for
-is held, by Python (`luna.scheduler.registry`): whoever else asks for it waits.
+is held, by Python (`luna.scheduler.local_names`): whoever else asks for it waits.
+
+Once names are shared with other nodes, only Python changes them: here are those of
+this node's processes, which nobody takes without this node's consent, so that a
+guest finds them without asking Python.
 
 One lock guards all; it is taken before that of a shard of the process table.
 """
@@ -15,6 +19,7 @@ from libcpp.unordered_set cimport unordered_set
 
 from cython.operator cimport dereference as deref, preincrement
 
+from luna.scheduler._events cimport emit
 from luna.scheduler._platform cimport *
 from luna.scheduler._table cimport is_alive, lock_process, unlock_process
 from luna.scheduler._types cimport *
@@ -30,6 +35,7 @@ ctypedef ordered_map[int64_t, Key] Keys
 cdef struct Entry:
     Registered process
     int64_t place              # in the process's own list
+    int64_t stamp_ms           # wall clock of the registration
 
 
 # What the names of an environment take.
@@ -45,12 +51,14 @@ cdef cppclass Names:
     unordered_map[uint64_t, Share] shares
     unordered_map[int64_t, Keys] by_pid            # of the entries of a process, by place: the oldest first
     int64_t last_place
+    int shared                 # with other nodes
 
 
 cdef void init_names(Runtime* runtime) noexcept nogil:
     cdef Names* names = new Names()
     pthread_mutex_init(&names.lock, NULL)
     names.last_place = 0
+    names.shared = 0
     runtime.names = names
 
 
@@ -118,6 +126,7 @@ cdef int add(Names* names, const string& key, const Registered& process) noexcep
     names.last_place += 1
     entry.process = process
     entry.place = names.last_place
+    entry.stamp_ms = luna_wall_ms()
     names.entries[key] = entry
     place = names.entries.find(key)
     names.by_pid[process.pid][entry.place] = &deref(place).first
@@ -146,6 +155,36 @@ cdef int mark_named(Runtime* runtime, int64_t pid) noexcept nogil:
     return 1
 
 
+cdef int claim_process(Runtime* runtime, int64_t pid) noexcept nogil:
+    """Whether a process of this node lives; if so, EVENT_UNNAMED tells of its death while names are shared."""
+    return was_born(runtime, pid) and mark_named(runtime, pid)
+
+
+cdef void share_names(Runtime* runtime, vector[OwnName]* found) noexcept nogil:
+    """Have Python asked from now on; `found` gets the names of this node's processes, the others are forgotten."""
+    cdef Names* names = <Names*>runtime.names
+    cdef unordered_map[string, Entry].iterator entry
+    cdef vector[string] foreign
+    cdef OwnName own
+    cdef size_t index
+    pthread_mutex_lock(&names.lock)
+    names.shared = 1
+    entry = names.entries.begin()
+    while entry != names.entries.end():
+        if was_born(runtime, deref(entry).second.process.pid):
+            own.environment = environment_of(deref(entry).first)
+            own.name = deref(entry).first.substr(KEY_PREFIX)
+            own.process = deref(entry).second.process
+            own.stamp_ms = deref(entry).second.stamp_ms
+            found.push_back(own)
+        else:
+            foreign.push_back(deref(entry).first)
+        preincrement(entry)
+    for index in range(foreign.size()):
+        erase(names, foreign[index])
+    pthread_mutex_unlock(&names.lock)
+
+
 cdef int find_name(Runtime* runtime, uint64_t environment, const char* name, size_t size, int is_holder, Registered* found) noexcept nogil:
     """NAME_TAKEN with what it stands for, NAME_FREE or NAME_HELD."""
     cdef Names* names = <Names*>runtime.names
@@ -161,6 +200,8 @@ cdef int find_name(Runtime* runtime, uint64_t environment, const char* name, siz
         if entry != names.entries.end() and not is_dead(runtime, deref(entry).second.process):
             found[0] = deref(entry).second.process
             state = NAME_TAKEN
+        elif names.shared and not is_holder:
+            state = NAME_HELD
     pthread_mutex_unlock(&names.lock)
     return state
 
@@ -174,7 +215,7 @@ cdef int put_name(Runtime* runtime, uint64_t environment, const char* name, size
     process.node = node
     process.pid = pid
     pthread_mutex_lock(&names.lock)
-    if not is_holder and names.held.count(key):
+    if not is_holder and (names.shared or names.held.count(key)):
         state = NAME_HELD
     else:
         erase(names, key)
@@ -191,7 +232,7 @@ cdef int remove_name(Runtime* runtime, uint64_t environment, const char* name, s
     cdef string key = key_of(environment, name, size)
     cdef int state = NAME_FREE
     pthread_mutex_lock(&names.lock)
-    if not is_holder and names.held.count(key):
+    if not is_holder and (names.shared or names.held.count(key)):
         state = NAME_HELD
     else:
         erase(names, key)
@@ -235,6 +276,7 @@ cdef void forget_names(Process* process) noexcept nogil:
     cdef unordered_map[int64_t, Keys].iterator owned
     cdef int more = process.has_names
     cdef int count
+    cdef int tell
     while more:
         more = 0
         pthread_mutex_lock(&names.lock)
@@ -244,4 +286,7 @@ cdef void forget_names(Process* process) noexcept nogil:
             if not more:
                 break
             erase(names, deref(deref(deref(owned).second.begin()).second))
+        tell = names.shared and not more
         pthread_mutex_unlock(&names.lock)
+        if tell:
+            emit(process.runtime, EVENT_UNNAMED, process.pid, 0, 0, NULL, NULL)

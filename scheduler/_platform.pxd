@@ -61,6 +61,11 @@ cdef extern from * nogil:
         t.tv_nsec = deadline_ns % 1000000000;
         pthread_cond_timedwait(c, m, &t);
     }
+    static inline int64_t luna_wall_ms(void) {
+        struct timespec t;
+        clock_gettime(CLOCK_REALTIME, &t);
+        return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+    }
     /* Nonzero when the thread has not ended by then. */
     static inline int luna_join(pthread_t thread, int64_t patience_ns) {
         struct timespec t;
@@ -111,6 +116,7 @@ cdef extern from * nogil:
     void* luna_exchange_ptr(void**, void*)
     int luna_cas_ptr(void**, void*, void*)
     int64_t luna_now_ns()
+    int64_t luna_wall_ms()
     int luna_is_directory(const char*)
     void luna_pause()
     void luna_cond_init(pthread_cond_t*)

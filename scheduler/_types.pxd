@@ -467,6 +467,7 @@ cdef enum:
     EVENT_FAILED = 8           # pid, how many it is linked to, how many names it has and the first, text: for the log
     EVENT_FLOOD = 9            # more fail than the log takes; failures_counted grows until Python takes it
     EVENT_FORGOTTEN = 10       # id of an EarlyEnvironment with names, which nobody holds any more
+    EVENT_UNNAMED = 11         # pid of a process that has ended, and had or was to get names that are shared
 
 cdef struct Event:
     Event* next

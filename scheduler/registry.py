@@ -1,34 +1,25 @@
-"""Names for processes (`lunatic::registry`) and `process::get_or_spawn`, on one node.
+"""Host calls about the names of processes (`lunatic::registry`) and `process::get_or_spawn`.
 
-Names belong to an environment. A name whose process was one of this node and is
-dead is free; `get_or_spawn` holds its name until the child is born, so that two
-callers at once get one process.
+Reads what a guest asks, and asks the runtime's name service; the native core calls here only for what it
+does not know itself.
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, final
 
-import trio
-
 from luna.proto.errors import LunaError
-from luna.proto.limits import MAX_ENTRY_BYTES, MAX_PARAMS
-from luna.scheduler._core import Core
+from luna.proto.limits import MAX_ENTRY_BYTES, MAX_PARAMS, MAX_PROCESS_NAME_BYTES
 from luna.scheduler.config import Param
+from luna.scheduler.name_service import NameService
 from luna.scheduler.requests import GuestTrap, Request
 
 if TYPE_CHECKING:
     from luna.scheduler.runtime import Runtime
 
 __all__ = ["Registry"]
-
-MAX_NAMES: Final = 1_000_000
-"""names in one environment; NAMES_MAX of `_limits.pxd`."""
-MAX_NAME_BYTES: Final = 4096
-"""bytes of one name; NAME_BYTES_MAX of `_limits.pxd`."""
 
 FOUND, NOT_FOUND = 0, 1
 SPAWNED, SPAWN_FAILED, EXISTED = 0, 1, 2
@@ -38,80 +29,44 @@ PARAM_KINDS: Final = {0x7F: "i32", 0x7E: "i64", 0x7B: "v128"}
 
 @final
 class Registry:
-    """The names of every environment of one runtime. For one trio thread.
+    """Answers the host calls about names that the core does not. For one trio thread."""
 
-    They are kept in the core, which answers guests about them itself. Here is what
-    has to wait: spawning for a name, and whoever uses it meanwhile.
-    """
-
-    def __init__(self, runtime: Runtime, core: Core) -> None:
+    def __init__(self, runtime: Runtime, service: NameService) -> None:
         self._runtime = runtime
-        self._core = core
-        self._held: dict[tuple[int, str], trio.Event] = {}
+        self.service = service
 
     def install(self, set_handler: Callable[..., None]) -> None:
-        """Serve the host calls about names that are held."""
+        """Serve these host calls."""
         set_handler("lunatic::registry", "put", self._put)
         set_handler("lunatic::registry", "get", self._get)
         set_handler("lunatic::registry", "remove", self._remove)
         set_handler("lunatic::process", "get_or_spawn", self._get_or_spawn)
 
-    def lookup(self, environment: int, name: str) -> tuple[int, int] | None:
-        """(node id, pid) registered under a name; None if there is none or it has died."""
-        return self._core.find_name(environment, name.encode())
-
-    def put(self, environment: int, name: str, node_id: int, pid: int) -> None:
-        """Register a name, in place of what it stood for. Raises GuestTrap when there are too many."""
-        if not self._core.put_name(environment, name.encode(), node_id, pid):
-            raise GuestTrap(
-                f"lunatic::registry::put: an environment has at most {MAX_NAMES} names of 128 MiB together"
-            )
-
-    @asynccontextmanager
-    async def _holding(self, environment: int, name: str) -> AsyncIterator[None]:
-        """Keep others from using a name that a process is being spawned for."""
-        await self._settled(environment, name)
-        done = self._held[environment, name] = trio.Event()
-        self._core.hold_name(environment, name.encode(), True)
-        try:
-            yield
-        finally:
-            self._core.hold_name(environment, name.encode(), False)
-            del self._held[environment, name]
-            done.set()
-
-    async def _settled(self, environment: int, name: str) -> None:
-        while (held := self._held.get((environment, name))) is not None:
-            await held.wait()
-
     @staticmethod
     def _name(request: Request, pointer: float, size: float) -> str:
-        if int(size) & 0xFFFF_FFFF > MAX_NAME_BYTES:
-            raise GuestTrap(f"{request.full_name}: a name has at most {MAX_NAME_BYTES} bytes")
+        if int(size) & 0xFFFF_FFFF > MAX_PROCESS_NAME_BYTES:
+            raise GuestTrap(f"{request.full_name}: a name has at most {MAX_PROCESS_NAME_BYTES} bytes")
         return request.read_text(int(pointer), int(size))
 
     async def _put(self, request: Request) -> None:
         pointer, size, node_id, pid = request.args
         name = self._name(request, pointer, size)
-        await self._settled(request.environment, name)
-        self.put(request.environment, name, int(node_id), int(pid))
+        await self.service.put(request.environment, name, int(node_id), int(pid))
 
     async def _get(self, request: Request) -> int:
         pointer, size, node_out, pid_out = map(int, request.args)
         name = self._name(request, pointer, size)
-        await self._settled(request.environment, name)
-        entry = self.lookup(request.environment, name)
+        entry = await self.service.get(request.environment, name)
         if entry is None:
             return NOT_FOUND
-        request.write_u64(node_out, entry[0])
-        request.write_u64(pid_out, entry[1])
+        request.write_u64(node_out, entry.node_id)
+        request.write_u64(pid_out, entry.pid)
         return FOUND
 
     async def _remove(self, request: Request) -> None:
         pointer, size = request.args
         name = self._name(request, pointer, size)
-        await self._settled(request.environment, name)
-        self._core.remove_name(request.environment, name.encode())
+        await self.service.remove(request.environment, name)
 
     async def _get_or_spawn(self, request: Request) -> int:
         (
@@ -119,11 +74,11 @@ class Registry:
             function_at, function_size, params_at, params_size, node_out, pid_out,
         ) = map(int, request.args)  # fmt: skip
         name = self._name(request, name_at, name_size)
-        async with self._holding(request.environment, name):
-            entry = self.lookup(request.environment, name)
+        async with self.service.reserve(request.environment, name) as reservation:
+            entry = reservation.found
             if entry is not None:
-                request.write_u64(node_out, entry[0])
-                request.write_u64(pid_out, entry[1])
+                request.write_u64(node_out, entry.node_id)
+                request.write_u64(pid_out, entry.pid)
                 return EXISTED
             if request.native.starting:
                 # Its child would run the start section as well, and wait for the name that is held here.
@@ -145,7 +100,7 @@ class Registry:
             except LunaError as error:
                 request.write_u64(pid_out, request.add_error(error.message))
                 return SPAWN_FAILED
-            self.put(request.environment, name, self._runtime.node_id, pid)
+            reservation.commit(self._runtime.node_id, pid)
             request.write_u64(node_out, self._runtime.node_id)
             request.write_u64(pid_out, pid)
             return SPAWNED

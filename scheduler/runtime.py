@@ -28,8 +28,10 @@ from luna.scheduler.facts import ExitKind, ExitStatus, ProcessInfo, RuntimeStati
 from luna.scheduler.failures import Failures
 from luna.scheduler.handlers import BuiltinHandlers
 from luna.scheduler.lives import Lives
+from luna.scheduler.local_names import LocalNames
 from luna.scheduler.logs import LogReader
 from luna.scheduler.modules import Module, Modules
+from luna.scheduler.name_service import NameService
 from luna.scheduler.peers import PeerGateway
 from luna.scheduler.pressure import watch_memory
 from luna.scheduler.reasons import explain
@@ -76,7 +78,9 @@ class Runtime:
         self._resources = Resources()
         self._answering = Answering(self._modules, self._resources)
         self.peers: Final = PeerGateway(self._core)
-        Registry(self, self._core).install(self.set_handler)
+        self.names: Final = LocalNames(self._core)
+        self._registry = Registry(self, self.names)
+        self._registry.install(self.set_handler)
         self._failures = Failures(self._core.take_failures)
         BuiltinHandlers(self._modules).install(self.set_handler)
         StandardInput().install(self.set_handler)
@@ -116,6 +120,10 @@ class Runtime:
     def set_handler(self, namespace: str, name: str, handler: Handler) -> None:
         """Answer a host call of the table that is not native. Replaces an earlier handler."""
         self._answering.set_handler(namespace, name, handler)
+
+    def use_names(self, service: NameService) -> None:
+        """Answer guests' calls about names by this service, which `names` alone does at first."""
+        self._registry.service = service
 
     # -- processes ----------------------------------------------------------------
 
@@ -332,6 +340,8 @@ class Runtime:
                 self._resources.lose(event[1])
             case _core.FORGOTTEN:
                 self._early_registry.forget(event[1])
+            case _core.UNNAMED:
+                self.names.ended(event[1])
             case _core.CODE:
                 nursery.start_soon(self._provide_code, *event[1:], name="link code")
 

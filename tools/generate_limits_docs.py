@@ -25,7 +25,7 @@ NATIVE = ROOT / "scheduler" / "_limits.pxd"
 SINGLE = {
     "scheduler/runtime.py": ("MAX_PROCESSES",),
     "scheduler/pressure.py": ("PROCESSES", "FRACTION"),
-    "scheduler/registry.py": ("MAX_NAMES", "MAX_NAME_BYTES"),
+    "scheduler/local_names.py": ("MAX_NAMES",),
     "scheduler/modules.py": ("MODULES_KEPT", "COMPILATIONS_AT_ONCE"),
     "scheduler/code_cache.py": ("MAX_CACHE_BYTES",),
     "scheduler/services/sockets.py": ("RESERVED_DESCRIPTORS", "LISTEN_BACKLOG"),
@@ -62,6 +62,8 @@ SINGLE = {
     "scheduler/services/metrics.py": ("MAX_METRICS", "MAX_NAME_BYTES"),
     "node/metrics_server.py": ("MAX_CLIENTS", "MAX_HEAD_BYTES", "REQUEST_TIMEOUT_S", "RESPONSE_TIMEOUT_S"),
     "node/modules.py": ("MAX_STORED_BYTES", "MAX_MEMORY_BYTES", "MAX_FETCHES"),
+    "node/module_fetch.py": ("FETCH_PATIENCE_S", "BUSY_PATIENCE_S", "MAX_RESTARTS", "LIARS_REMEMBERED"),
+    "node/module_transfer.py": ("MAX_SERVED", "STALL_TIMEOUT_S"),
     "node/remote_spawn.py": ("MAX_PENDING_SPAWNS", "SPAWN_TIMEOUT_S"),
     "node/node_queries.py": ("MAX_QUERIES", "MAX_QUERY_BYTES"),
     "node/session.py": ("MAX_PENDING_BATCHES",),

@@ -1,7 +1,7 @@
 """Names and versions of processes, as early Lunatic had them (`register`, `unregister`, `lookup`).
 
-One map for each early environment. A process that has died is not found, and what is
-registered in an environment is forgotten with it. For one trio thread.
+One map for each early environment, on this node alone: early Lunatic knew no other nodes. A process that
+has died is not found, and what is registered in an environment is forgotten with it. For one trio thread.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from typing import Final, final
 
 import trio
 
-from luna.scheduler.registry import MAX_NAME_BYTES, MAX_NAMES
+from luna.proto.limits import MAX_PROCESS_NAME_BYTES
+from luna.scheduler.local_names import MAX_NAMES
 from luna.scheduler.requests import GuestTrap, Request
 from luna.scheduler.semver import Requirement, SemverError, Version
 
@@ -152,8 +153,8 @@ class EarlyRegistry:
 
 
 def _text(request: Request, pointer: int, size: int) -> str:
-    if size & 0xFFFF_FFFF > MAX_NAME_BYTES:
-        raise GuestTrap(f"{request.full_name}: a name or version has at most {MAX_NAME_BYTES} bytes")
+    if size & 0xFFFF_FFFF > MAX_PROCESS_NAME_BYTES:
+        raise GuestTrap(f"{request.full_name}: a name or version has at most {MAX_PROCESS_NAME_BYTES} bytes")
     return request.read_text(pointer, size)
 
 

@@ -11,7 +11,9 @@ import pytest
 from luna.cli.errors import _KINDS, ExitCode
 from luna.cli.luna import root
 from luna.cli.luna_node import start
+from luna.cli.params import parse_size
 from luna.cli.verbs import VERBS, VerbInfo
+from luna.node.modules import MAX_STORED_BYTES
 from luna.scheduler.runtime import MAX_PROCESSES
 
 TEXT = (Path(__file__).resolve().parents[2] / "docs" / "cli.md").read_text()
@@ -61,3 +63,12 @@ def test_the_default_of_max_processes_that_is_shown_is_the_one_that_holds() -> N
     assert isinstance(option, click.Option)
     assert f"[default: {MAX_PROCESSES}]" in (option.help or "")
     assert f"| {MAX_PROCESSES:,} |".replace(",", " ") in TEXT
+
+
+def test_the_default_of_the_module_cache_that_is_shown_is_the_one_that_holds() -> None:
+    [option] = [parameter for parameter in start.params if parameter.name == "module_cache"]
+    assert isinstance(option, click.Option)
+    size = re.search(r"default: (\w+)]", option.help or "")
+    assert size is not None
+    assert parse_size(size[1]) == MAX_STORED_BYTES
+    assert f"| `{size[1]}` |" in TEXT

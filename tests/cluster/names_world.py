@@ -281,7 +281,8 @@ class World:
                     session = node.sessions[peer]
                     if not session.broken:
                         session.queues[peer].append(message)
-                case Answered(number, entry):
+                case Answered(number, entry, refused):
+                    assert not refused
                     kind, name, epoch = node.operations.pop(number)
                     node.answers[number] = entry
                     if self.calm and kind == "get" and entry is None and epoch == self.epochs[name]:

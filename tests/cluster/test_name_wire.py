@@ -39,7 +39,7 @@ EVERY: list[NameMessage] = [
     Cancel(5, NAME),
     Register(6, ENTRY),
     Answer(7, ENTRY),
-    Answer(8),
+    Answer(8, refused=True),
     Granted(9),
     Revoke(NAME, ENTRY.pid),
     Lost(NAME, ENTRY.pid, 6 << 40 | 1),

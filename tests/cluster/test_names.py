@@ -4,8 +4,20 @@ from __future__ import annotations
 
 import pytest
 
-from luna.cluster import name_home, names
-from luna.cluster.name_messages import Announce, Entry, Get, Name, Put, Register, Viewing
+from luna.cluster import name_home, name_owner, names
+from luna.cluster.name_messages import (
+    Announce,
+    Answer,
+    Answered,
+    Entry,
+    Get,
+    Name,
+    Put,
+    Register,
+    Retract,
+    Send,
+    Viewing,
+)
 from luna.cluster.name_view import View, home_of, key_of
 from luna.proto.errors import InvalidError, RefusedError
 from luna.proto.ids import make_pid
@@ -219,6 +231,7 @@ def test_a_process_of_a_third_node_cannot_be_announced(message: Announce | Put |
 def test_a_peer_that_asks_or_announces_without_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(name_home, "MAX_NAME_REQUESTS", 2)
     monkeypatch.setattr(name_home, "MAX_NODE_NAMES", 3)
+    monkeypatch.setattr(name_home, "MAX_NODE_NAMES_BYTES", 100)
     node = names.Names(3, lambda pid: True)
     node.members_changed([1])
     for count in range(3):
@@ -226,6 +239,10 @@ def test_a_peer_that_asks_or_announces_without_end_is_refused(monkeypatch: pytes
     node.received(1, Announce(Entry(Name(1, "0"), 1, make_pid(1, 2), 0)))
     with pytest.raises(InvalidError):
         node.received(1, Announce(Entry(Name(1, "3"), 1, make_pid(1, 1), 0)))
+    node.received(1, Retract(Name(1, "0"), make_pid(1, 2)))
+    with pytest.raises(InvalidError):
+        node.received(1, Announce(Entry(Name(1, "x" * 99), 1, make_pid(1, 1), 0)))
+    node.received(1, Announce(Entry(Name(1, "x" * 98), 1, make_pid(1, 1), 0)))
     for count in range(4):
         node.received(1, Get(count + 1, Name(1, "free")))
     with pytest.raises(InvalidError):
@@ -234,7 +251,7 @@ def test_a_peer_that_asks_or_announces_without_end_is_refused(monkeypatch: pytes
 
 def test_this_nodes_own_operations_and_names_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(names, "MAX_NAME_REQUESTS", 2)
-    monkeypatch.setattr(names, "MAX_NODE_NAMES", 1)
+    monkeypatch.setattr(name_owner, "MAX_NODE_NAMES", 1)
     node = names.Names(3, lambda pid: True)
     node.put(1, Entry(Name(1, "a"), 3, make_pid(3, 1), 0))
     with pytest.raises(RefusedError):
@@ -253,3 +270,16 @@ def test_a_member_that_comes_or_goes_moves_only_its_own_names() -> None:
     assert all(after[key] == home for key, home in before.items() if home != 4)
     shares = [sum(home == node for home in before.values()) for node in (1, 2, 3, 4)]
     assert all(400 < share < 600 for share in shares)
+
+
+def test_a_node_with_too_many_names_refuses_to_register_for_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(name_owner, "MAX_NODE_NAMES_BYTES", 2)
+    world = world_of(2)
+    name = Name(1, "abc")
+    effects = world.nodes[2].names.received(1, Register(7, Entry(name, 2, world.spawn(world.nodes[2]), 0)))
+    assert effects == [Send(1, Answer(7, refused=True))]
+    asker = world.nodes[1].names
+    begun = asker.put(99, Entry(name, 2, make_pid(2, 1), 0))
+    (asked,) = (effect for effect in begun if isinstance(effect, Send))
+    assert isinstance(asked.message, Register)
+    assert asker.received(2, Answer(asked.message.reference, refused=True)) == [Answered(99, None, True)]

@@ -16,7 +16,7 @@ from luna.node.peer_services import Handler, PeerServices
 from luna.node.peers import Peers
 from luna.node.transport import Transport
 from luna.proto import node_pb2
-from luna.proto.errors import LunaError, NotFoundError
+from luna.proto.errors import LunaError
 
 from .fake_gateway import FakeGateway
 
@@ -46,7 +46,6 @@ class PeerNode:
         self.spawns: list[node_pb2.Spawn] = []
         self.replies: list[node_pb2.SpawnReply] = []
         self.errors: list[LunaError] = []
-        self.modules: dict[bytes, bytes] = {}
 
     @property
     def address(self) -> str:
@@ -66,12 +65,6 @@ class PeerNode:
 
     def peer_lost(self, peer_id: int) -> None:
         self.lost.append(peer_id)
-
-    async def module_bytes(self, sha256: bytes) -> bytes:
-        await trio.lowlevel.checkpoint()
-        if sha256 not in self.modules:
-            raise NotFoundError("this node does not hold the module")
-        return self.modules[sha256]
 
     def send(self, node_id: int, data: bytes) -> bool:
         """Queue a message for some process of a peer."""
@@ -114,7 +107,6 @@ async def open_peer_node(
                 NodeInfo(node_id, name, cluster, node.address, started_ms=next(_started_ms))
             ),
             services=PeerServices(node),
-            module_bytes=node.module_bytes,
             fatal=node.errors.append,
             insecure=False,
         )

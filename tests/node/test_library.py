@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 import trio
 import trio.testing
+import wasmtime
 
 from luna.node.library import MAX_MODULE_NAME_LENGTH, Library
+from luna.node.module_spool import Spool
 from luna.node.modules import ModuleStore
 from luna.proto.errors import InvalidError, NotFoundError
 from luna.scheduler.modules import Module, module_id
@@ -42,17 +44,27 @@ class Rig:
     def __init__(self, runtime: Runtime, folder: Path) -> None:
         self.compiler = CountingCompiler(runtime)
         self.store = ModuleStore(folder)
-        self.fetched: list[str] = []
+        self.fetched: list[str | None] = []
         self.gate = trio.Event()
         self.offer: bytes | None = None
         self.library = Library(self.compiler, self.store, self._fetch)
 
-    async def _fetch(self, address: str, sha256: bytes) -> bytes:
+    async def _fetch(self, address: str | None, sha256: bytes, spool: Spool) -> None:
         self.fetched.append(address)
         await self.gate.wait()
         if self.offer is None:
             raise NotFoundError("the peer lacks it")
-        return self.offer
+        spool.write(self.offer)
+
+
+async def read(library: Library, sha256: bytes) -> bytes:
+    """A module as other nodes get it."""
+    assert await library.holds(sha256)
+    reader = await library.reader(sha256)
+    try:
+        return reader.read(0, reader.size)
+    finally:
+        reader.close()
 
 
 @pytest.fixture
@@ -67,9 +79,9 @@ async def test_a_module_that_was_added_is_held_under_the_hash_of_its_binary(rig:
     module = await rig.library.add(TEXT, "text")
     assert module.source.startswith(b"\0asm")
     assert await rig.library.held(module.sha256) is module
-    assert await rig.library.module_bytes(module.sha256) == module.source
+    assert await read(rig.library, module.sha256) == module.source
     rig.compiler.forget = True
-    assert await rig.library.module_bytes(module.sha256) == module.source
+    assert await read(rig.library, module.sha256) == module.source
     assert (await rig.library.held(module.sha256)).sha256 == module.sha256
 
 
@@ -119,6 +131,40 @@ async def test_a_module_bears_the_name_it_came_with(rig: Rig, tmp_path: Path) ->
             assert (await again.library.held(added.sha256, name)).name == shown
 
 
+async def test_of_those_who_wait_for_a_module_any_may_be_cancelled(rig: Rig) -> None:
+    rig.offer = bytes(wasmtime.wat2wasm(TEXT))
+    sha256 = hashlib.sha256(rig.offer).digest()
+    got: list[Module] = []
+
+    async def want(scope: trio.CancelScope) -> None:
+        with scope:
+            got.append(await rig.library.obtain(sha256, "peer:1"))
+
+    async with trio.open_nursery() as nursery:
+        scopes = [trio.CancelScope() for _ in range(5)]
+        for scope in scopes:
+            nursery.start_soon(want, scope)
+        await trio.testing.wait_all_tasks_blocked(0.05)
+        for scope in scopes[:3]:
+            scope.cancel()
+        await trio.testing.wait_all_tasks_blocked(0.05)
+        rig.gate.set()
+    assert [one.sha256 for one in got] == [sha256] * 2
+    assert rig.compiler.compiled == 1
+
+
+async def test_a_module_whose_file_is_damaged_is_fetched_again_by_its_number(
+    rig: Rig, tmp_path: Path
+) -> None:
+    module = await rig.library.add(TEXT, "text")
+    rig.compiler.forget = True
+    next(tmp_path.glob("*.wasm")).write_bytes(b"damaged")
+    rig.offer = module.source
+    rig.gate.set()
+    assert (await rig.library.by_id(module_id(module.sha256))).sha256 == module.sha256
+    assert rig.fetched == [None]
+
+
 async def test_what_nobody_holds_or_cannot_be_is_one_clear_error(rig: Rig) -> None:
     rig.gate.set()
     with pytest.raises(NotFoundError, match="does not hold"):
@@ -126,7 +172,8 @@ async def test_what_nobody_holds_or_cannot_be_is_one_clear_error(rig: Rig) -> No
     with pytest.raises(NotFoundError, match="the peer lacks it"):
         await rig.library.obtain(b"x" * 32, "peer:1")
     with pytest.raises(NotFoundError):
-        await rig.library.module_bytes(b"x" * 32)
+        await rig.library.reader(b"x" * 32)
+    assert not await rig.library.holds(b"x" * 32)
     with pytest.raises(InvalidError, match="32 bytes"):
         await rig.library.held(b"short")
     with pytest.raises(InvalidError):

@@ -19,6 +19,7 @@ from luna.node.config import Address, NodeOptions
 from luna.node.metrics import MetricsPage, PeerFigures
 from luna.node.metrics_server import MAX_CLIENTS, MAX_HEAD_BYTES, start_metrics_server
 from luna.node.node import Node, run_node
+from luna.node.node_modules import ModuleFigures
 from luna.proto.errors import BrokenError
 from luna.proto.ids import make_pid
 from luna.proto.run_directory import NodeRecord
@@ -146,6 +147,14 @@ async def test_a_runtime_without_a_cluster_has_no_peers() -> None:
         found = parse(await MetricsPage(runtime, {}).render())
         assert value(found, "luna_node_peers") == 0
         assert found["luna_node_peer_connected"].samples == []
+
+
+async def test_a_page_shows_the_modules_of_a_node() -> None:
+    async with open_runtime(threads=1) as runtime:
+        figures = ModuleFigures(*range(1, len(ModuleFigures._fields) + 1))
+        found = parse(await MetricsPage(runtime, {}, modules=lambda: figures).render())
+        for name, number in figures._asdict().items():
+            assert value(found, f"luna_node_modules_{name}") == number
 
 
 # -- the server ---------------------------------------------------------------------------

@@ -13,6 +13,7 @@ import trio
 
 from luna.node import operations
 from luna.node.library import Library
+from luna.node.module_spool import Spool
 from luna.node.modules import ModuleStore
 from luna.node.operations import OUTPUT_PART_BYTES, Operations
 from luna.proto import control_pb2, node_pb2
@@ -46,7 +47,7 @@ class Rig:
     def __init__(self, nursery: trio.Nursery, runtime: Runtime, folder: Path) -> None:
         self.runtime = runtime
 
-        async def fetch(address: str, sha256: bytes) -> bytes:
+        async def fetch(address: str | None, sha256: bytes, spool: Spool) -> None:
             raise NotFoundError("there is no other node")
 
         library = Library(runtime, ModuleStore(folder), fetch)

@@ -18,7 +18,7 @@ from luna.node.bridge import Bridge, open_bridge
 from luna.node.session import Session
 from luna.node.status import JoinRefusedError
 from luna.proto import node_pb2
-from luna.proto.errors import BrokenError, InvalidError, NotFoundError, RefusedError
+from luna.proto.errors import BrokenError, InvalidError, RefusedError
 from luna.proto.limits import MAX_FRAME_BYTES
 from luna.proto.version import PROTOCOL_MAX, PROTOCOL_MIN
 
@@ -276,15 +276,6 @@ async def test_spawn_envelopes_reach_python_in_order(bridge: Bridge, tmp_path: P
             a.gateway.send(2, node_pb2.Envelope(spawn=spawn).SerializeToString())
         await wait_for(lambda: len(b.spawns) == 500)
         assert [spawn.reference for spawn in b.spawns] == list(range(500))
-
-
-async def test_a_module_is_fetched_in_chunks(bridge: Bridge, tmp_path: Path) -> None:
-    async with open_peer_node(bridge, 1, "a", tmp_path) as a, open_peer_node(bridge, 2, "b", tmp_path) as b:
-        data = bytes(range(256)) * 4000
-        a.modules[b"h" * 32] = data
-        assert await b.bridge.run(b.transport.fetch_module, a.address, b"h" * 32) == data
-        with pytest.raises(NotFoundError, match="does not hold"):
-            await b.bridge.run(b.transport.fetch_module, a.address, b"x" * 32)
 
 
 async def test_a_port_in_use_is_one_clear_error(bridge: Bridge, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from luna.cluster.members import NodeInfo
 from luna.node import remote_spawn
 from luna.node.convert import config_from_proto
 from luna.node.library import Library
+from luna.node.module_spool import Spool
 from luna.node.modules import ModuleStore
 from luna.node.remote_spawn import MAX_PENDING_SPAWNS, RemoteSpawn, SpawnTimeoutError
 from luna.node.status import LimitError
@@ -42,11 +43,11 @@ class Rig:
         self.library = Library(runtime, ModuleStore(folder), self._fetch)
         self.spawns = RemoteSpawn(nursery, runtime, self.library)
 
-    async def _fetch(self, address: str, sha256: bytes) -> bytes:
+    async def _fetch(self, address: str | None, sha256: bytes, spool: Spool) -> None:
         await trio.lowlevel.checkpoint()
         if sha256 not in self.served:
             raise NotFoundError("the peer lacks it")
-        return self.served[sha256]
+        spool.write(self.served[sha256])
 
     def sent(self) -> list[node_pb2.Envelope]:
         """What was queued for the peer since last asked."""

@@ -18,7 +18,8 @@ from luna.cluster.members import NodeInfo
 from luna.cluster.membership import Membership
 from luna.node.bridge import Bridge
 from luna.node.library import Library
-from luna.node.modules import ModuleStore
+from luna.node.names import ClusterNames
+from luna.node.node_modules import NodeModules, open_modules
 from luna.node.node_queries import NodeQueries
 from luna.node.peer_services import PeerServices
 from luna.node.peers import Peers
@@ -39,7 +40,9 @@ class WholeNode:
     """What a test sees of one node; `reports` is what its guests passed to `metrics.counter`."""
 
     peers: Peers
+    modules: NodeModules
     library: Library
+    names: ClusterNames
     address: str
 
     def __init__(self, node_id: int, name: str, runtime: Runtime) -> None:
@@ -88,20 +91,20 @@ async def open_whole_node(
     async with open_runtime(node_id=node_id, threads=1) as runtime, trio.open_nursery() as nursery:
         node = WholeNode(node_id, name, runtime)
         transport = Transport(bridge, runtime.peers)
-
-        async def fetch(address: str, sha256: bytes) -> bytes:
-            return await bridge.run(transport.fetch_module, address, sha256)
-
         port = await bridge.run(transport.bind, "127.0.0.1", [0], folder / f"{name}.sock")
         node.address = f"127.0.0.1:{port}"
         membership = Membership(
             NodeInfo(node_id, name, "test", node.address, labels or {}, started_ms=next(_started_ms))
         )
-        store = ModuleStore(folder / name)
-        await store.open()
-        node.library = Library(runtime, store, fetch)
+        modules = await open_modules(
+            bridge, runtime, folder / name, lambda: [member.node for member in membership.peers()]
+        )
+        node.modules, node.library = modules, modules.library
         spawns = RemoteSpawn(nursery, runtime, node.library)
         spawns.register()
+        node.names = ClusterNames(node_id, runtime.names, runtime.peers.send, runtime.kill)
+        runtime.use_names(node.names)
+        nursery.start_soon(node.names.run)
         NodeQueries(runtime, membership).register()
         node.peers = Peers(
             nursery=nursery,
@@ -109,12 +112,11 @@ async def open_whole_node(
             transport=transport,
             gateway=runtime.peers,
             membership=membership,
-            services=PeerServices(spawns),
-            module_bytes=node.library.module_bytes,
+            services=PeerServices(spawns, node.names),
             fatal=node.errors.append,
             insecure=False,
         )
-        await bridge.run(transport.start, node.peers, node.peers.hand_over, lambda server: None)
+        await bridge.run(transport.start, node.peers, node.peers.hand_over, modules.add_to)
         try:
             yield node
         finally:
