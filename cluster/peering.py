@@ -44,6 +44,11 @@ PROBERS = 3
 """members asked whether they reach a peer that this node does not, so that one bad path is not taken for a
 dead node."""
 
+GOSSIP_FANOUT = 8
+"""peers that hear what this node has heard of members; all hear what it has found out itself, or says of itself.
+Who has no stream to the one that tells all is missed by everybody with a chance of e**-8, and learns it from the
+next Hello. Telling all would be the square of the members in messages for every piece of news."""
+
 Stream = object
 """One attempt at carrying a session; only its identity matters here."""
 
@@ -427,6 +432,7 @@ class Peering:
 
     def gossip(self, now_s: float, rumours: Iterable[Member]) -> None:
         """Take in what a peer says of members."""
+        news: list[Event] = []
         for rumour in rumours:
             peer = self._peers.get(rumour.node.id)
             if rumour.state is MemberState.DEAD and peer is not None and peer.stream is not None:
@@ -434,7 +440,9 @@ class Peering:
                 if known is not None and rumour.incarnation >= known.incarnation:
                     self._tell(peer, [rumour])  # it knows best
                 continue
-            self._act(now_s, self.membership.merge(rumour), "another node says so")
+            news += self.membership.merge(rumour)
+        own = any(event.kind is EventKind.REFUTED for event in news)
+        self._act(now_s, news, "another node says so", to=math.inf if own else GOSSIP_FANOUT)
 
     def replaced(self, node_id: int) -> None:
         """Another node answers at the address of one that was declared dead: it will not come back."""
@@ -445,7 +453,8 @@ class Peering:
         self.leaving = True
         self.membership.leave()
 
-    def _act(self, now_s: float, events: Sequence[Event], reason: str) -> None:
+    def _act(self, now_s: float, events: Sequence[Event], reason: str, *, to: float = math.inf) -> None:
+        """Do what a change of the table asks for, and pass it on `to` so many peers."""
         for event in events:
             self._actions.tell(event, reason)
             node = event.member.node
@@ -474,9 +483,11 @@ class Peering:
                 case _:
                     pass
         news = [event.member for event in events if event.kind in _NEWS]
-        for peer in self.peers():
-            if news and peer.stream is not None:
-                self._tell(peer, news)
+        if not news:
+            return
+        peers = [peer for peer in self._peers.values() if peer.stream is not None]
+        for peer in peers if len(peers) <= to else self._random.sample(peers, int(to)):
+            self._tell(peer, news)
 
     def _tell(self, peer: Peer, members: Sequence[Member]) -> None:
         for start in range(0, len(members), MAX_GOSSIP_MEMBERS):
