@@ -10,7 +10,8 @@ clock, does the steps it answers with, and calls `tick` at `deadline`. The rules
 - If nothing is heard, other members are asked whether they reach the peer. If nobody does, it is dead when
   `Timings.window_s` is over. If somebody does, only the path is broken: the peer stays a member, and the
   session of this pair ends when `Timings.pair_window_s` is over.
-- A peer that others see and this node never reached, or no longer reaches, is tried for as long as it lives.
+- A peer that others see and this node never reached, or no longer reaches, is tried for as long as it lives, and
+  others are asked about it, in no hurry: what all have from hearsay only must end some day.
 """
 
 from __future__ import annotations
@@ -75,7 +76,8 @@ class Timings:
 
     @property
     def pair_window_s(self) -> float:
-        """Seconds after a stream broke until the session with a peer that only others reach ends."""
+        """Seconds after a stream broke until the session with a peer that only others reach ends; and, without
+        a session, until others are asked."""
         return self.node_timeout_s
 
 
@@ -106,11 +108,12 @@ class Keeper:
         self._dials = dials
         self._timings = timings
         self._open = False
-        self._broken_at_s: float | None = None  # of a session that may go on
+        self._resumable = False  # there is a session that may go on
+        self._apart_at_s = now_s  # since when no stream is open
         self._attempting = False
         self._delay_s = FIRST_DELAY_S
         self._attempt_at_s = now_s if dials else now_s + REMIND_DELAY_S
-        self._ask_at_s = math.inf
+        self._ask_at_s = now_s + timings.pair_window_s
         self._reached_at_s = -math.inf
 
     @property
@@ -119,8 +122,6 @@ class Keeper:
         if self._open:
             return math.inf
         attempt_at_s = math.inf if self._attempting else self._attempt_at_s
-        if self._broken_at_s is None:
-            return attempt_at_s
         return min(attempt_at_s, self._ask_at_s, self._verdict_at_s)
 
     # --- what happened ----------------------------------------------------------------------
@@ -128,7 +129,6 @@ class Keeper:
     def opened(self) -> None:
         """A stream is open: the attempt of this side succeeded, or the peer dialed."""
         self._open = True
-        self._broken_at_s = None
         if self._dials:
             self._attempting = False
 
@@ -137,7 +137,8 @@ class Keeper:
         if not self._open:
             return []
         self._open = False
-        self._broken_at_s = now_s
+        self._resumable = True
+        self._apart_at_s = now_s
         self._delay_s = FIRST_DELAY_S
         self._attempt_at_s = now_s if self._dials else now_s + REMIND_DELAY_S
         self._ask_at_s = now_s + self._timings.ask_after_s
@@ -148,7 +149,7 @@ class Keeper:
         """The attempt brought no stream. `gone`: nobody listens at the peer's address any more."""
         self._attempting = False
         self._attempt_at_s = now_s + self._delay_s
-        most_s = MAX_DELAY_S if self._broken_at_s is None else MAX_BROKEN_DELAY_S
+        most_s = MAX_BROKEN_DELAY_S if self._resumable else MAX_DELAY_S
         self._delay_s = min(max(2 * self._delay_s, FIRST_DELAY_S), most_s)
         return (self.gone() if gone else []) or self.tick(now_s)
 
@@ -159,30 +160,30 @@ class Keeper:
 
     def gone(self) -> list[Step]:
         """Nobody listens at the peer's address. Before the first session that may be a matter of time."""
-        return [Step.DECLARE_DEAD] if self._broken_at_s is not None else []
+        return [Step.DECLARE_DEAD] if self._resumable and not self._open else []
 
     def reached(self, now_s: float) -> None:
-        """Another member reaches it."""
+        """Another member reaches it, or it has said Hello."""
         self._reached_at_s = now_s
 
     def session_ended(self, now_s: float) -> None:
         """The session is over for good; the peer is still a member. Begin anew, in no hurry."""
-        self._open = False
-        self._broken_at_s = None
+        self._open = self._resumable = False
+        self._apart_at_s = now_s
         self._delay_s = FIRST_DELAY_S
         self._attempt_at_s = now_s + FIRST_DELAY_S
+        self._ask_at_s = now_s + self._timings.pair_window_s
 
     def tick(self, now_s: float) -> list[Step]:
         """What is due."""
         if self._open:
             return []
+        if now_s >= self._verdict_at_s:
+            return [Step.END_SESSION if now_s < self._stale_at_s else Step.DECLARE_DEAD]
         steps = []
-        if self._broken_at_s is not None:
-            if now_s >= self._verdict_at_s:
-                return [Step.END_SESSION if now_s < self._stale_at_s else Step.DECLARE_DEAD]
-            if now_s >= self._ask_at_s:
-                self._ask_at_s = now_s + self._timings.window_s
-                steps.append(Step.ASK)
+        if now_s >= self._ask_at_s:
+            self._ask_at_s = now_s + self._period_s
+            steps.append(Step.ASK)
         if not self._attempting and now_s >= self._attempt_at_s:
             self._attempting = True
             steps.append(Step.ATTEMPT)
@@ -191,13 +192,20 @@ class Keeper:
     # --- small helpers ----------------------------------------------------------------------
 
     @property
+    def _period_s(self) -> float:
+        """Seconds between two questions to others."""
+        return self._timings.window_s if self._resumable else self._timings.pair_window_s
+
+    @property
     def _stale_at_s(self) -> float:
         """When the last word that others reach it no longer counts: they are asked again and again."""
-        return self._reached_at_s + 2 * self._timings.window_s
+        return self._reached_at_s + 2 * self._period_s
 
     @property
     def _verdict_at_s(self) -> float:
-        assert self._broken_at_s is not None
+        timings = self._timings
+        if not self._resumable:
+            return max(self._apart_at_s + timings.pair_window_s + timings.window_s, self._stale_at_s)
         # The waiting side may notice the break earlier than the side that dials.
-        alone_at_s = self._broken_at_s + self._timings.window_s * (1.0 if self._dials else 1.25)
-        return min(self._broken_at_s + self._timings.pair_window_s, max(alone_at_s, self._stale_at_s))
+        alone_at_s = self._apart_at_s + timings.window_s * (1.0 if self._dials else 1.25)
+        return min(self._apart_at_s + timings.pair_window_s, max(alone_at_s, self._stale_at_s))

@@ -157,6 +157,8 @@ class Membership:
         node_id = now.node.id
         if not known.live:
             if now.live:  # it was declared dead, and says that it is not
+                if len(self._live) >= self._max_members:
+                    return self._refuse(now)
                 del self._departed[node_id]
                 return self._add(now)
             self._departed[node_id] = now  # it turns out that it left, or with which incarnation it died

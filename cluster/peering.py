@@ -269,6 +269,8 @@ class Peering:
 
         Raises InvalidError if it is malformed.
         """
+        if self.leaving:
+            return False
         if answer.node.id != peer.id:
             self._declare_dead(now_s, peer, "another node answers at its address")
             return False
@@ -293,12 +295,13 @@ class Peering:
 
     def _declared_dead(self, now_s: float, answer: node_pb2.Hello) -> None:
         """A node took this one for dead: what was between the two is over, and may begin anew."""
+        if self.membership.own.incarnation > answer.incarnation:
+            return  # an old answer: this node has refuted that meanwhile
         peer = self._peers.get(answer.node.id)
         if peer is not None:
             self._end_session(now_s, peer, "it declared this node dead")
-        events = self.membership.refute(answer.incarnation)
-        self._act(now_s, events, "it was declared dead")
-        if peer is not None and events:
+        self._act(now_s, self.membership.refute(answer.incarnation), "it was declared dead")
+        if peer is not None and self.membership.own.incarnation > answer.incarnation:
             peer.keeper.retry(now_s)
 
     def _judge(self, hello: node_pb2.Hello) -> Refused | None:
@@ -310,6 +313,9 @@ class Peering:
     def _learn(self, now_s: float, hello: node_pb2.Hello) -> None:
         sender = sender_of(hello)
         self._act(now_s, self.membership.merge(sender), "it said so itself")
+        peer = self._peers.get(sender.node.id)
+        if peer is not None:
+            peer.keeper.reached(now_s)
         self.gossip(now_s, members_from_proto(hello.members))
 
     # --- streams ----------------------------------------------------------------------------
