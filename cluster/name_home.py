@@ -31,7 +31,7 @@ from luna.cluster.name_messages import (
     Revoke,
 )
 from luna.cluster.name_view import View, key_of
-from luna.proto.errors import InvalidError
+from luna.proto.errors import InvalidError, WouldBlockError
 from luna.proto.limits import MAX_NAME_REQUESTS, MAX_NODE_NAMES, MAX_NODE_NAMES_BYTES
 
 HomeMessage: TypeAlias = Answer | Granted | Revoke | Lost
@@ -130,6 +130,18 @@ class Home:
             self._advance(name, record)
         self._with.pop(peer, None)
         self._bytes.pop(peer, None)
+
+    def look(self, name: Name) -> Entry | None:
+        """What a Get would be answered now. Raises WouldBlockError if it would wait for its turn."""
+        record = self._records.get(name)
+        if not self._view.decides(key_of(name) if record is None else record.key):
+            raise WouldBlockError("another node decides")
+        if record is not None and not (record.queue or record.grants or record.asked_back):
+            for entry in record.holders.values():
+                return entry
+        if record is not None or not self._view.settled:
+            raise WouldBlockError("it has to wait for its turn")
+        return None
 
     def reconsider(self) -> None:
         """The view has changed, or is settled now: go on where that was in the way."""

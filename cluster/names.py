@@ -2,7 +2,7 @@
 
 A name stands for one process in its environment, across the cluster. Three parts, and a node plays all:
 
-- whoever *asks* (`get`, `put`, `remove`, `reserve`) sends a request to
+- whoever *asks* (`get`, `put`, `remove`, `reserve`) sends a request (`name_requests`) to
 - the name's *home*: the member with the largest weight for it (`name_view`). It serves the requests of a
   name one after the other (`name_home`);
 - the *owner*, the node on which the registered process lives, keeps the entry and announces it to the home
@@ -37,7 +37,6 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import final
 
 from luna.cluster.name_home import Home
@@ -57,7 +56,6 @@ from luna.cluster.name_messages import (
     Put,
     Register,
     Remove,
-    Request,
     Reserve,
     Reserved,
     Retract,
@@ -66,32 +64,12 @@ from luna.cluster.name_messages import (
     Viewing,
 )
 from luna.cluster.name_owner import Owner
+from luna.cluster.name_requests import Operation, Requests
 from luna.cluster.name_view import View, key_of
 from luna.proto.errors import InvalidError, RefusedError
-from luna.proto.limits import MAX_NAME_REQUESTS, MAX_NODE_NAMES
+from luna.proto.limits import MAX_NAME_REQUESTS
 
 __all__ = ["Names"]
-
-
-_FULL = f"the processes of one node have at most {MAX_NODE_NAMES} names, of 128 MiB together"
-
-
-@final
-@dataclass(slots=True)
-class _Operation:
-    """A request under way: of this node (`number`), or a put for another one's `Register`."""
-
-    number: int
-    kind: type[Get] | type[Put] | type[Remove] | type[Reserve]
-    name: Name
-    key: int
-    entry: Entry | None = None  # of a put
-    asker: tuple[int, int] | None = None  # node and reference of a Register
-    target: int = 0  # to which it was sent
-    reference: int = 0  # under which; each sending has its own, so that late answers are known as such
-    granted: bool = False
-    died: bool = False  # the process that is put
-    brings_name: bool = False  # to this node
 
 
 @final
@@ -109,13 +87,8 @@ class Names:
         self._view = View(node_id)
         self._home = Home(self._view, self._send)
         self._owner = Owner(self._view, self._send, self._tell)
-        self._operations: dict[int, _Operation] = {}  # by reference
-        self._references: dict[int, int] = {}  # of local operations, by their number
-        self._putting: Counter[int] = Counter()  # puts under way of this node's processes
-        self._registering: Counter[int] = Counter()  # and of those, what peers asked for
-        self._coming = 0  # names that operations under way may bring this node
-        self._coming_bytes = 0
-        self._last_reference = 0
+        self._requests = Requests(self._view, self._owner, self._send, claim)
+        self._registering: Counter[int] = Counter()  # puts under way that peers asked for
         self._to_self: deque[NameMessage] = deque()
         self._effects: list[Effect] = []
 
@@ -129,7 +102,7 @@ class Names:
     @property
     def under_way(self) -> int:
         """Operations that have not ended, those for other nodes among them."""
-        return len(self._operations)
+        return len(self._requests)
 
     def home(self, name: Name) -> int:
         """The node that decides about a name, among those that this one sees."""
@@ -138,6 +111,11 @@ class Names:
     def holder(self, name: Name) -> Entry | None:
         """The entry of a name whose process is of this node."""
         return self._owner.find(name)
+
+    def look(self, name: Name) -> Entry | None:
+        """What a name stands for, if known here. Raises WouldBlockError where `get` has to find out."""
+        entry = self._owner.find(name)
+        return self._home.look(name) if entry is None else entry
 
     def owned(self) -> list[Entry]:
         """The entries of this node's processes."""
@@ -151,7 +129,7 @@ class Names:
         if entry is not None:  # nobody takes it without this node's consent
             self._effects.append(Answered(operation, entry))
             return self._finish()
-        return self._begin(operation, Get, name)
+        return self._begin(Operation(Get, name, operation))
 
     def put(self, operation: int, entry: Entry) -> list[Effect]:
         """Have a name stand for a process of any node, whatever it stands for; for a dead one: for nothing.
@@ -163,11 +141,11 @@ class Names:
         if held is not None and (held.node, held.pid) == (entry.node, entry.pid):
             self._effects.append(Answered(operation, None))
             return self._finish()
-        return self._begin(operation, Put, entry.name, entry)
+        return self._begin(Operation(Put, entry.name, operation, entry))
 
     def remove(self, operation: int, name: Name) -> list[Effect]:
         """Have a name stand for nothing."""
-        return self._begin(operation, Remove, name)
+        return self._begin(Operation(Remove, name, operation))
 
     def reserve(self, operation: int, name: Name) -> list[Effect]:
         """What a name stands for, or if nothing, the name itself: until `commit` others wait for it.
@@ -178,25 +156,25 @@ class Names:
         if entry is not None:
             self._effects.append(Answered(operation, entry))
             return self._finish()
-        return self._begin(operation, Reserve, name)
+        return self._begin(Operation(Reserve, name, operation))
 
     def commit(self, operation: int, node: int, pid: int, stamp: int) -> list[Effect]:
         """A reserved name stands for this process of this node now; one that has died already frees it."""
-        begun = self._operations[self._references[operation]]
+        begun = self._requests.find(operation)
+        assert begun is not None
         assert begun.granted
         if not self._claim(pid):
             return self.cancel(operation)
-        self._end(begun)
+        self._requests.end(begun)
         self._owner.enter(Entry(begun.name, node, pid, stamp), begun.key, begun.target, begun.reference)
         return self._finish()
 
     def cancel(self, operation: int) -> list[Effect]:
         """Nobody waits for an operation, or a reserved name is given back. No-op for one that has ended."""
-        reference = self._references.get(operation)
-        if reference is not None:
-            begun = self._operations[reference]
-            self._end(begun)
-            self._take_back(begun)
+        begun = self._requests.find(operation)
+        if begun is not None:
+            self._requests.end(begun)
+            self._requests.take_back(begun)
         return self._finish()
 
     def adopt(self, entries: Iterable[Entry]) -> list[Effect]:
@@ -214,10 +192,7 @@ class Names:
     def process_died(self, pid: int) -> list[Effect]:
         """A process of this node that was claimed is dead."""
         self._owner.died(pid)
-        if pid in self._putting:
-            for begun in self._operations.values():
-                if begun.entry is not None and begun.entry.pid == pid:
-                    begun.died = True
+        self._requests.died(pid)
         return self._finish()
 
     def members_changed(self, peers: Iterable[int]) -> list[Effect]:
@@ -299,10 +274,10 @@ class Names:
                 self._home.reconsider()
 
     def _answered(self, peer: int, answer: Answer) -> None:
-        begun = self._operations.get(answer.reference)
-        if begun is None or begun.target != peer:
-            return  # cancelled or sent to another home since, or not whom was asked
-        self._end(begun)
+        begun = self._requests.asked(peer, answer.reference)
+        if begun is None:
+            return
+        self._requests.end(begun)
         entry = begun.entry
         if entry is not None and entry.owner == self._own:
             if begun.died:
@@ -319,93 +294,25 @@ class Names:
             self._send(node, Answer(reference))
 
     def _granted(self, peer: int, granted: Granted) -> None:
-        begun = self._operations.get(granted.reference)
-        if begun is not None and begun.target == peer:
+        begun = self._requests.asked(peer, granted.reference)
+        if begun is not None:
             begun.granted = True
             self._effects.append(Reserved(begun.number))
 
     def _registered(self, peer: int, register: Register) -> None:
         if self._registering[peer] >= MAX_NAME_REQUESTS:
             raise InvalidError(f"it has more than {MAX_NAME_REQUESTS} requests about names under way")
-        self._registering[peer] += 1
-        name = register.entry.name
-        begun = _Operation(0, Put, name, key_of(name), register.entry, (peer, register.reference))
-        if not self._start(begun):
-            self._registering[peer] -= 1
+        asker = peer, register.reference
+        try:
+            self._requests.start(Operation(Put, register.entry.name, entry=register.entry, asker=asker))
+        except RefusedError:
             self._send(peer, Answer(register.reference, refused=True))
+        else:
+            self._registering[peer] += 1
 
-    # --- requests of this node ----------------------------------------------------------------------
-
-    def _begin(
-        self,
-        number: int,
-        kind: type[Get] | type[Put] | type[Remove] | type[Reserve],
-        name: Name,
-        entry: Entry | None = None,
-    ) -> list[Effect]:
-        if len(self._references) >= MAX_NAME_REQUESTS:
-            raise RefusedError(f"this node has {MAX_NAME_REQUESTS} requests about names under way")
-        if not self._start(_Operation(number, kind, name, key_of(name), entry)):
-            raise RefusedError(_FULL)
+    def _begin(self, operation: Operation) -> list[Effect]:
+        self._requests.start(operation)
         return self._finish()
-
-    def _start(self, begun: _Operation) -> bool:
-        """Whether there is room for the name it may bring this node."""
-        entry = begun.entry
-        begun.brings_name = begun.kind is Reserve or (entry is not None and entry.owner == self._own)
-        if begun.brings_name:
-            if not self._owner.has_room(begun.name, self._coming, self._coming_bytes):
-                return False
-            self._coming += 1
-            self._coming_bytes += begun.name.size
-        if entry is not None and begun.brings_name:
-            begun.died = not self._claim(entry.pid)
-            self._putting[entry.pid] += 1
-        self._dispatch(begun)
-        return True
-
-    def _dispatch(self, begun: _Operation) -> None:
-        """Send a request to whom it concerns now."""
-        self._last_reference += 1
-        begun.reference = reference = self._last_reference
-        begun.target = self._target(begun)
-        self._operations[reference] = begun
-        if begun.number:
-            self._references[begun.number] = reference
-        self._send(begun.target, self._request(begun))
-
-    def _target(self, begun: _Operation) -> int:
-        entry = begun.entry
-        if entry is not None and entry.owner != self._own and entry.owner in self._view.members:
-            return entry.owner
-        return self._view.home(begun.key)
-
-    def _request(self, begun: _Operation) -> Request | Register:
-        entry = begun.entry
-        if begun.kind is Get:
-            return Get(begun.reference, begun.name)
-        if begun.kind is Reserve:
-            return Reserve(begun.reference, begun.name, begun.granted)
-        if entry is not None and entry.owner == self._own and not begun.died:
-            return Put(begun.reference, entry)
-        if entry is not None and entry.owner != self._own and entry.owner in self._view.members:
-            return Register(begun.reference, entry)
-        return Remove(begun.reference, begun.name)  # a name put for the dead stands for nothing
-
-    def _end(self, begun: _Operation) -> None:
-        del self._operations[begun.reference]
-        if begun.number:
-            del self._references[begun.number]
-        if begun.brings_name:
-            self._coming -= 1
-            self._coming_bytes -= begun.name.size
-        if begun.brings_name and begun.entry is not None:
-            self._putting[begun.entry.pid] -= 1
-            if not self._putting[begun.entry.pid]:
-                del self._putting[begun.entry.pid]
-
-    def _take_back(self, begun: _Operation) -> None:
-        self._send(begun.target, Cancel(begun.reference, begun.name))
 
     # --- members --------------------------------------------------------------------------------------
 
@@ -420,11 +327,7 @@ class Names:
         added = self._view.change(peers)
         self._tell_view(complete=False)
         self._owner.move(added)
-        for begun in list(self._operations.values()):
-            if self._target(begun) != begun.target:
-                self._take_back(begun)
-                del self._operations[begun.reference]
-                self._dispatch(begun)
+        self._requests.move()
         self._tell_view(complete=True)
 
     def _tell_view(self, *, complete: bool) -> None:

@@ -95,6 +95,15 @@ class ClusterNames:
 
     # --- the service for guests -----------------------------------------------------------------
 
+    def get_nowait(self, environment: int, name: str) -> Registered | None:
+        """See NameService."""
+        found = self._local.get_nowait(environment, name)  # also where names are shared: it may be held
+        if not self._shared:
+            return found
+        key = Name(environment, name)
+        self._bury(key)
+        return _registered(self._names.look(key))
+
     async def get(self, environment: int, name: str) -> Registered | None:
         """See NameService."""
         if await self._is_local(environment, name):

@@ -14,7 +14,7 @@ from typing import Final, final
 
 import trio
 
-from luna.proto.errors import RefusedError
+from luna.proto.errors import RefusedError, WouldBlockError
 from luna.scheduler._core import Core
 from luna.scheduler.name_service import Registered
 
@@ -47,6 +47,12 @@ class LocalNames:
         self._died: Callable[[int], None] | None = None
 
     # --- the service --------------------------------------------------------------------------
+
+    def get_nowait(self, environment: int, name: str) -> Registered | None:
+        """See NameService."""
+        if (environment, name) in self._held:
+            raise WouldBlockError("a process is being spawned for it")
+        return self.find(environment, name)
 
     async def get(self, environment: int, name: str) -> Registered | None:
         """See NameService."""

@@ -38,6 +38,9 @@ class NameService(Protocol):
     RefusedError beyond a limit of the implementation.
     """
 
+    def get_nowait(self, environment: int, name: str) -> Registered | None:
+        """What a name stands for. Raises WouldBlockError where only `get` finds out."""
+
     async def get(self, environment: int, name: str) -> Registered | None:
         """What a name stands for."""
 

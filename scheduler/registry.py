@@ -7,13 +7,13 @@ does not know itself.
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Final, final
 
-from luna.proto.errors import LunaError
+from luna.proto.errors import LunaError, WouldBlockError
 from luna.proto.limits import MAX_ENTRY_BYTES, MAX_PARAMS, MAX_PROCESS_NAME_BYTES
 from luna.scheduler.config import Param
-from luna.scheduler.name_service import NameService
+from luna.scheduler.name_service import NameService, Registered
 from luna.scheduler.requests import GuestTrap, Request
 
 if TYPE_CHECKING:
@@ -53,10 +53,21 @@ class Registry:
         name = self._name(request, pointer, size)
         await self.service.put(request.environment, name, int(node_id), int(pid))
 
-    async def _get(self, request: Request) -> int:
-        pointer, size, node_out, pid_out = map(int, request.args)
+    def _get(self, request: Request) -> int | Awaitable[int]:
+        pointer, size, _, _ = request.args
         name = self._name(request, pointer, size)
-        entry = await self.service.get(request.environment, name)
+        try:
+            entry = self.service.get_nowait(request.environment, name)
+        except WouldBlockError:
+            return self._get_later(request, name)
+        return self._found(request, entry)
+
+    async def _get_later(self, request: Request, name: str) -> int:
+        return self._found(request, await self.service.get(request.environment, name))
+
+    @staticmethod
+    def _found(request: Request, entry: Registered | None) -> int:
+        _, _, node_out, pid_out = map(int, request.args)
         if entry is None:
             return NOT_FOUND
         request.write_u64(node_out, entry.node_id)

@@ -6,6 +6,7 @@ lost with them. `World` checks what must hold at every moment, `settle` what mus
 
 from __future__ import annotations
 
+import contextlib
 from collections import deque
 from dataclasses import dataclass, field
 from random import Random
@@ -22,6 +23,7 @@ from luna.cluster.name_messages import (
     Send,
 )
 from luna.cluster.names import Names
+from luna.proto.errors import WouldBlockError
 from luna.proto.ids import make_pid, node_of
 
 NAMES = [Name(1, "a"), Name(1, "b"), Name(2, "a")]
@@ -78,9 +80,7 @@ class World:
 
     def crash(self, node: Node) -> None:
         del self.nodes[node.id]
-        self.alive = {pid for pid in self.alive if node_of(pid) != node.id}
-        for other in self.nodes.values():
-            other.names._claim = self.alive.__contains__
+        self.alive -= {pid for pid in self.alive if node_of(pid) == node.id}
         for name in NAMES:
             if self.held[name].pop(node.id, None):
                 self.epochs[name] += 1
@@ -110,6 +110,9 @@ class World:
         node.operations[number] = (kind, name, self.epochs[name])
         match kind:
             case "get":
+                with contextlib.suppress(WouldBlockError):
+                    known = node.names.look(name)
+                    assert not self.calm or known is not None or not self.held[name], f"{name} is not free"
                 effects = node.names.get(number, name)
             case "put":
                 self.displacing[name] += 1

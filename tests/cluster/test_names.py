@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from luna.cluster import name_home, name_owner, names
+from luna.cluster import name_home, name_owner, name_requests, names
 from luna.cluster.name_messages import (
     Announce,
     Answer,
@@ -250,7 +250,7 @@ def test_a_peer_that_asks_or_announces_without_end_is_refused(monkeypatch: pytes
 
 
 def test_this_nodes_own_operations_and_names_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(names, "MAX_NAME_REQUESTS", 2)
+    monkeypatch.setattr(name_requests, "MAX_NAME_REQUESTS", 2)
     monkeypatch.setattr(name_owner, "MAX_NODE_NAMES", 1)
     node = names.Names(3, lambda pid: True)
     node.put(1, Entry(Name(1, "a"), 3, make_pid(3, 1), 0))

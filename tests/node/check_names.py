@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count
 
+import pytest
 import trio
+import trio.testing
 from tests.scheduler.wat import guest
 
+from luna.proto.errors import WouldBlockError
 from luna.proto.limits import MAX_PROCESS_NAME_BYTES
 from luna.scheduler.name_service import NameService, Registered
 from luna.scheduler.runtime import Runtime
@@ -51,6 +55,7 @@ async def check_names(places: Sequence[Place]) -> None:
     with trio.fail_after(PATIENCE_S):
         for one, other in _pairs(places):
             for check in (
+                check_known_at_once,
                 check_found_everywhere,
                 check_put_replaces,
                 check_remove,
@@ -79,6 +84,22 @@ def new_name() -> str:
 async def eventually(condition: Callable[[], Awaitable[bool]]) -> None:
     while not await condition():
         await trio.sleep(0.005)
+
+
+async def check_known_at_once(one: Place, other: Place) -> None:
+    """A node knows the names of its own processes; what it says of others without waiting is true."""
+    name, pid = new_name(), await one.spawn()
+    await one.put(name, pid)
+    assert one.names.get_nowait(ENVIRONMENT, name) == Registered(3, pid)
+    with contextlib.suppress(WouldBlockError):
+        assert other.names.get_nowait(ENVIRONMENT, name) == Registered(3, pid)
+    await other.names.remove(ENVIRONMENT, name)
+    for place in (one, other):
+        with contextlib.suppress(WouldBlockError):
+            assert place.names.get_nowait(ENVIRONMENT, name) is None
+    async with one.names.reserve(ENVIRONMENT, name):
+        with pytest.raises(WouldBlockError):
+            other.names.get_nowait(ENVIRONMENT, name)
 
 
 async def check_found_everywhere(one: Place, other: Place) -> None:
