@@ -152,3 +152,18 @@ CONNECT_TIMEOUT_S = 3.0
 
 STOP_TIMEOUT_S = 5.0
 """seconds a node takes to stop at most: peers told, guests killed, servers closed."""
+
+# --- Process groups ---------------------------------------------------------------------------
+
+MAX_GROUP_NAME_BYTES = 255
+"""bytes of UTF-8; every node keeps every name that has a member anywhere."""
+
+MAX_GROUPS = 65_536
+"""groups of one environment that have members on one node. Those who make one for each user, say, of a node
+have fewer processes to put in them."""
+
+MAX_GROUPS_OF_PROCESS = 1024
+"""groups that one process is a member of; all are told of its death at once."""
+
+MAX_MEMBERSHIPS = 250_000
+"""memberships of all processes of one node. Every other node keeps them, at some 200 bytes each: 50 MB."""

@@ -426,6 +426,18 @@ cdef class Core:
         """Whether a process of this node lives, in whatever environment."""
         return pid >> NODE_SHIFT == self.runtime.node_id and is_alive(self.runtime, pid, ANY_ENVIRONMENT) != 0
 
+    def send_message(self, int64_t pid, int64_t tag, bytes data) -> bool:
+        """Send a data message to a process of this node, from the node itself; False if it is dead."""
+        cdef Signal* signal = new_signal(self.runtime, SIGNAL_MESSAGE, self.runtime.node_id << NODE_SHIFT)
+        cdef int answer
+        signal.tag = tag
+        if not append(signal, PyBytes_AS_STRING(data), len(data)):
+            free_signal(self.runtime, signal)
+            raise MemoryError
+        with nogil:
+            answer = deliver(self.runtime, signal, pid, ANY_ENVIRONMENT, NULL)
+        return answer != 0
+
     # -- names --
 
     def find_name(self, uint64_t environment, bytes name) -> tuple | None:

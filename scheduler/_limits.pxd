@@ -36,6 +36,12 @@ cdef enum:
     MESSAGE_BYTES_MAX = 256 * 1024 * 1024
     # bytes of one message to another node: it has to fit a frame
     REMOTE_MESSAGE_BYTES_MAX = 48 * 1024 * 1024
+    # bytes of one message to all members of a group, each of whom gets a copy
+    BROADCAST_BYTES_MAX = 16 * 1024 * 1024
+    # copies, and bytes in them, made in one turn of the process that broadcasts:
+    # some hundred microseconds, after which others run
+    BROADCAST_TURN = 1024
+    BROADCAST_TURN_BYTES = 1024 * 1024
     # bytes reserved ahead on a guest's word alone (its capacity hint)
     CAPACITY_HINT_MAX = 64 * 1024
     # bytes stored inside a message without a second allocation

@@ -8,7 +8,7 @@ from cpython.bytes cimport PyBytes_AS_STRING
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset
 
-from luna.scheduler import _host_config, _host_message, _host_misc, _host_process, _host_registry, _host_trap, _host_wasi
+from luna.scheduler import _host_config, _host_group, _host_message, _host_misc, _host_process, _host_registry, _host_trap, _host_wasi
 from luna.scheduler import _host_early_message, _host_early_process
 from luna.scheduler._guest cimport snprintf, trap
 from luna.scheduler._host_request cimport request, request_data
@@ -17,7 +17,7 @@ from luna.scheduler._trace_calls cimport traced, traced_async
 from luna.scheduler._types cimport *
 
 KINDS = {"i": LUNA_WASM_I32, "I": LUNA_WASM_I64, "f": LUNA_WASM_F64}
-SENDING = ("send", "send_receive_skip_search", "send_after")
+SENDING = ("send", "broadcast", "send_receive_skip_search", "send_after")
 RECEIVING = ("receive", "send_receive_skip_search")
 """Names of host calls of which the trace shows the message, besides their arguments."""
 
@@ -26,7 +26,7 @@ def native_functions() -> dict:
     """(namespace, name) -> (address, suspends) of every function of the native core."""
     functions: dict = {}
     for module in (
-        _host_message, _host_process, _host_registry, _host_config, _host_misc, _host_trap, _host_wasi,
+        _host_message, _host_group, _host_process, _host_registry, _host_config, _host_misc, _host_trap, _host_wasi,
         _host_early_message, _host_early_process,
     ):
         functions.update(module.functions())

@@ -412,7 +412,7 @@ cdef struct Process:
     wasm_trap_t** wait_trap_out
     Request* request
     Signal* wait_data          # answer to a request that hands bytes to the guest
-    int owns_foreign           # it has, or had, resources of Python's
+    int owns_foreign           # Python keeps, or kept, something for it
     int64_t memory_bytes       # last seen, for people; relaxed
     int64_t host_bytes         # kept for the guest in configs, timers and errors
     int64_t wasi_start_ns      # when its WASI clock began to count
@@ -462,7 +462,7 @@ cdef enum:
     EVENT_EXITED = 3           # pid, exit kind, code, text
     EVENT_OUTPUT = 4           # pid of the output's owner
     EVENT_CODE = 5             # pid wants code of module, that counts fuel or not, without some RowSet
-    EVENT_RELEASED = 6         # pid has ended, which owned resources of Python's
+    EVENT_RELEASED = 6         # pid has ended, for which Python keeps something: resources, memberships
     EVENT_DROPPED = 7          # number of a resource of Python's, lost with its message
     EVENT_FAILED = 8           # pid, how many it is linked to, how many names it has and the first, text: for the log
     EVENT_FLOOD = 9            # more fail than the log takes; failures_counted grows until Python takes it

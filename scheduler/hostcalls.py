@@ -14,6 +14,7 @@ from typing import Final
 
 from luna.scheduler import (
     _table_earlier,
+    _table_luna,
     _table_message,
     _table_networking,
     _table_process,
@@ -46,6 +47,7 @@ HOST_CALLS: Final[tuple[HostCall, ...]] = tuple(
             *_table_process.ROWS,
             *_table_networking.ROWS,
             *_table_services.ROWS,
+            *_table_luna.ROWS,
             *_table_wasi.ROWS,
         )
     )

@@ -26,12 +26,14 @@ from luna.scheduler.config import Param, ProcessConfig
 from luna.scheduler.engine import Engines
 from luna.scheduler.facts import ExitKind, ExitStatus, ProcessInfo, RuntimeStatistics
 from luna.scheduler.failures import Failures
+from luna.scheduler.groups import Groups
 from luna.scheduler.handlers import BuiltinHandlers
 from luna.scheduler.lives import Lives
 from luna.scheduler.local_names import LocalNames
 from luna.scheduler.logs import LogReader
 from luna.scheduler.modules import Module, Modules
 from luna.scheduler.name_service import NameService
+from luna.scheduler.node_watch import NodeWatch
 from luna.scheduler.peers import PeerGateway
 from luna.scheduler.pressure import watch_memory
 from luna.scheduler.reasons import explain
@@ -81,6 +83,10 @@ class Runtime:
         self.names: Final = LocalNames(self._core)
         self._registry = Registry(self, self.names)
         self._registry.install(self.set_handler)
+        self.groups: Final = Groups(self.exists)
+        self.groups.install(self.set_handler)
+        self.node_watch: Final = NodeWatch(self._core.send_message)
+        self.node_watch.install(self.set_handler)
         self._failures = Failures(self._core.take_failures)
         BuiltinHandlers(self._modules).install(self.set_handler)
         StandardInput().install(self.set_handler)
@@ -336,6 +342,8 @@ class Runtime:
                 self._lives.printed(event[1])
             case _core.RELEASED:
                 self._resources.release(event[1])
+                self.groups.ended(event[1])
+                self.node_watch.ended(event[1])
             case _core.DROPPED:
                 self._resources.lose(event[1])
             case _core.FORGOTTEN:

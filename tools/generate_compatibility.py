@@ -20,6 +20,9 @@ ANSWERED = {
     Where.WASI: "wasmtime",
 }
 
+ONLY_LUNA = "luna::"
+"""what the namespaces begin with that Lunatic has nothing like; this page leaves them out"""
+
 HEAD = """\
 # Compatibility with Lunatic
 
@@ -32,7 +35,8 @@ it directly: the libraries `lunatic` for Rust and `as-lunatic` for AssemblyScrip
 Luna has the guest interface of Lunatic 0.13, whole: each name, each type, each result code. So a program that
 was compiled for Lunatic loads in Luna as it is. This page says for every host call who answers it, and where
 it does something else than in Lunatic 0.13.2. It is made by `tools/generate_compatibility.py` from the table
-that also makes the host calls; what each one does is in [host-calls.md](host-calls.md).
+that also makes the host calls; what each one does is in [host-calls.md](host-calls.md), with those that only
+Luna has, in namespaces that begin with `luna::`.
 
 ## What is the same
 
@@ -111,7 +115,8 @@ def sections(rows: Sequence[HostCall], level: str) -> Iterator[str]:
 
 def page() -> str:
     """The whole text of the page."""
-    lines = [HEAD.rstrip(), *sections(HOST_CALLS, "##")]
+    lunatic = [row for row in HOST_CALLS if not row.namespace.startswith(ONLY_LUNA)]
+    lines = [HEAD.rstrip(), *sections(lunatic, "##")]
     if EARLIER_CALLS:
         lines += ["", EARLIER.rstrip()]
     for interface in dict.fromkeys(row.interface for row in EARLIER_CALLS):

@@ -733,6 +733,55 @@ void lunatic_metrics_decrement_gauge(const void *name, uint32_t name_len, double
 LUNA_IMPORT("lunatic::metrics", "histogram")
 void lunatic_metrics_histogram(const void *name, uint32_t name_len, double value);
 
+/* ---- luna::node ---- */
+
+/* From now on the caller gets a data message with this tag for each other node that comes up or
+ * goes down; first, before this returns, one for each that is up. Subscribing again changes the
+ * tag, and sends those that are up again. The message: u32 kind (1 up, 2 down), u32 reason (of a
+ * down: 1 it left, 2 it was declared dead), u64 node id, u32 length of the name, the name;
+ * little endian. */
+LUNA_IMPORT("luna::node", "subscribe")
+void luna_node_subscribe(int64_t tag);
+
+/* No more news of nodes; those already sent stay in the mailbox. */
+LUNA_IMPORT("luna::node", "unsubscribe")
+void luna_node_unsubscribe(void);
+
+/* Writes up to name_len bytes of a node's name, this node's included; returns how long it is.
+ * -1: no member has that id, or had it lately. Traps: out of bounds. */
+LUNA_IMPORT("luna::node", "name")
+int32_t luna_node_name(int64_t node, void *name, uint32_t name_len);
+
+/* The id of the live node of that name, this one included; 0 if there is none. Traps: out of
+ * bounds; not UTF-8; a name of more than 252 bytes. */
+LUNA_IMPORT("luna::node", "find")
+int64_t luna_node_find(const void *name, uint32_t name_len);
+
+/* ---- luna::group ---- */
+
+/* Makes the caller a member of a group of its environment, on all nodes: 0 it joined, 1 it was
+ * one already, 2 a limit is reached. It leaves when it ends. Traps: out of bounds; not UTF-8; a
+ * name of more than 255 bytes. */
+LUNA_IMPORT("luna::group", "join")
+int32_t luna_group_join(const void *name, uint32_t name_len);
+
+/* Makes the caller a member no more: 0 it left, 1 it was none. Traps: out of bounds; not UTF-8;
+ * a name of more than 255 bytes. */
+LUNA_IMPORT("luna::group", "leave")
+int32_t luna_group_leave(const void *name, uint32_t name_len);
+
+/* Writes up to members_len 64-bit process ids of members; returns how many there are, which may
+ * be more. Traps: out of bounds; not UTF-8; a name of more than 255 bytes. */
+LUNA_IMPORT("luna::group", "members")
+int32_t luna_group_members(const void *name, uint32_t name_len, void *members,
+    uint32_t members_len);
+
+/* Sends a copy of the scratch, which is empty afterwards, to each member, also to the caller if
+ * it is one; returns to how many. Traps: no scratch; one that is not plain data of at most 16
+ * MiB; out of bounds; not UTF-8; a name of more than 255 bytes. */
+LUNA_IMPORT("luna::group", "broadcast")
+int32_t luna_group_broadcast(const void *name, uint32_t name_len);
+
 /* ---- wasi_snapshot_preview1 ---- */
 
 /* Writes the arguments. */

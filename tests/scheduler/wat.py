@@ -26,7 +26,10 @@ MAX_EXIT_CODE: Final = 125
 """the largest exit code that wasmtime lets a WASI program have"""
 DATA_AT: Final = 4096
 
-_NAMESPACES: Final = {row.namespace.removeprefix("lunatic::"): row.namespace for row in hostcalls.ALL_CALLS}
+_NAMESPACES: Final = {
+    row.namespace.removeprefix("lunatic::").removeprefix("luna::"): row.namespace
+    for row in hostcalls.ALL_CALLS
+}
 _STRING = re.compile(r'@"((?:[^"\\]|\\.)*)"')
 _PLAIN_STRING = re.compile(r'"(?:[^"\\]|\\.)*"')
 _CONSTANT = re.compile(r"(?<![\w$.:-])(-?(?:0x[0-9a-fA-F]+|\d+)):(i32|i64)\b")
