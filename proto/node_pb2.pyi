@@ -581,8 +581,24 @@ class NameViewing(_message.Message):
     def __init__(self, number: _Optional[int] = ..., complete: _Optional[bool] = ...) -> None: ...
 
 class Groups(_message.Message):
-    __slots__ = ()
-    def __init__(self) -> None: ...
+    __slots__ = ("changes", "received")
+    CHANGES_FIELD_NUMBER: _ClassVar[int]
+    RECEIVED_FIELD_NUMBER: _ClassVar[int]
+    changes: _containers.RepeatedCompositeFieldContainer[GroupChange]
+    received: bool
+    def __init__(self, changes: _Optional[_Iterable[_Union[GroupChange, _Mapping]]] = ..., received: _Optional[bool] = ...) -> None: ...
+
+class GroupChange(_message.Message):
+    __slots__ = ("environment", "name", "joined", "left")
+    ENVIRONMENT_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    JOINED_FIELD_NUMBER: _ClassVar[int]
+    LEFT_FIELD_NUMBER: _ClassVar[int]
+    environment: int
+    name: str
+    joined: _containers.RepeatedScalarFieldContainer[int]
+    left: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, environment: _Optional[int] = ..., name: _Optional[str] = ..., joined: _Optional[_Iterable[int]] = ..., left: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class ModuleRequest(_message.Message):
     __slots__ = ("sha256", "offset")
