@@ -23,11 +23,13 @@ from luna.cluster.membership import Membership
 from luna.node.bridge import Bridge, open_bridge
 from luna.node.config import Address, NodeOptions, advertised_host, candidate_ports, check_reach
 from luna.node.control import ControlService, add_services
+from luna.node.groups import NodeGroups
 from luna.node.joining import Joiner
 from luna.node.modules import MAX_STORED_BYTES
 from luna.node.names import ClusterNames
 from luna.node.node_modules import NodeModules, open_modules
 from luna.node.node_queries import NodeQueries
+from luna.node.node_watch import NodeNews
 from luna.node.operations import Operations
 from luna.node.peer_services import PeerServices
 from luna.node.peers import Peers
@@ -176,13 +178,17 @@ async def _assemble(
     runtime.use_names(names)
     nursery.start_soon(names.run, name="names")
     NodeQueries(runtime, membership).register()
+    groups = NodeGroups(runtime.groups, runtime.peers.send)
+    groups.register()
+    news = NodeNews(runtime.node_watch, membership)
+    news.register()
     peers = Peers(
         nursery=nursery,
         bridge=bridge,
         transport=transport,
         gateway=runtime.peers,
         membership=membership,
-        services=PeerServices(spawns, names),
+        services=PeerServices(spawns, names, groups, news),
         fatal=node.fail,
         insecure=options.insecure,
         timings=Timings(options.node_timeout_s),

@@ -17,10 +17,12 @@ from tests.scheduler.wat import guest
 from luna.cluster.members import NodeInfo
 from luna.cluster.membership import Membership
 from luna.node.bridge import Bridge
+from luna.node.groups import NodeGroups
 from luna.node.library import Library
 from luna.node.names import ClusterNames
 from luna.node.node_modules import NodeModules, open_modules
 from luna.node.node_queries import NodeQueries
+from luna.node.node_watch import NodeNews
 from luna.node.peer_services import PeerServices
 from luna.node.peers import Peers
 from luna.node.remote_spawn import RemoteSpawn
@@ -106,13 +108,21 @@ async def open_whole_node(
         runtime.use_names(node.names)
         nursery.start_soon(node.names.run)
         NodeQueries(runtime, membership).register()
+        groups = NodeGroups(runtime.groups, runtime.peers.send)
+        groups.register()
+        news = NodeNews(runtime.node_watch, membership)
+        news.register()
         node.peers = Peers(
             nursery=nursery,
             bridge=bridge,
             transport=transport,
             gateway=runtime.peers,
             membership=membership,
+<<<<<<< HEAD
             services=PeerServices(spawns, node.names),
+=======
+            services=PeerServices(spawns, groups, news),
+>>>>>>> 203e16b (Have process groups and news of nodes span the cluster)
             fatal=node.errors.append,
             insecure=False,
         )
