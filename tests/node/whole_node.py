@@ -118,11 +118,7 @@ async def open_whole_node(
             transport=transport,
             gateway=runtime.peers,
             membership=membership,
-<<<<<<< HEAD
-            services=PeerServices(spawns, node.names),
-=======
-            services=PeerServices(spawns, groups, news),
->>>>>>> 203e16b (Have process groups and news of nodes span the cluster)
+            services=PeerServices(spawns, node.names, groups, news),
             fatal=node.errors.append,
             insecure=False,
         )
