@@ -11,6 +11,7 @@ from pathlib import Path
 import grpc
 import pytest
 
+from luna.cluster.link_layer import Link
 from luna.proto import node_pb2
 from luna.proto.limits import MAX_FRAME_BYTES
 from luna.proto.version import PROTOCOL_MAX, PROTOCOL_MIN
@@ -18,6 +19,10 @@ from luna.proto.version import PROTOCOL_MAX, PROTOCOL_MIN
 from .node_process import BIN, READY, NodeProcess, NodeStarter, wait_for
 
 GUESTS = Path(__file__).parent.parent / "build" / "guests"
+
+
+SESSION = 1
+HEAD = Link(SESSION).next_head()
 
 
 def first_frame(nodes: NodeStarter) -> bytes:
@@ -28,7 +33,7 @@ def first_frame(nodes: NodeStarter) -> bytes:
         protocol_min=PROTOCOL_MIN,
         protocol_max=PROTOCOL_MAX,
         node=node,
-        session=node_pb2.SessionOffer(proposed=1),
+        session=node_pb2.SessionOffer(proposed=SESSION),
     )
     return node_pb2.Frame(hello=hello).SerializeToString()
 
@@ -50,15 +55,19 @@ def send_frames(target: NodeProcess, *frames: bytes) -> tuple[grpc.StatusCode, s
     ("frame", "code"),
     [
         (b"\xff" * 64, grpc.StatusCode.INVALID_ARGUMENT),
-        (b"\x0a\xff\xff\xff\xff\x7f", grpc.StatusCode.INVALID_ARGUMENT),
+        (HEAD + b"\x0a\xff\xff\xff\xff\x7f", grpc.StatusCode.INVALID_ARGUMENT),
         (b"\x0a\x00" * (MAX_FRAME_BYTES // 2 + 1), grpc.StatusCode.INVALID_ARGUMENT),
         (bytes(MAX_FRAME_BYTES + 2**21), grpc.StatusCode.RESOURCE_EXHAUSTED),
         (
-            node_pb2.Frame(envelopes=[node_pb2.Envelope(message=node_pb2.Message(to=1))]).SerializeToString(),
+            HEAD
+            + node_pb2.Frame(
+                envelopes=[node_pb2.Envelope(message=node_pb2.Message(to=1))]
+            ).SerializeToString(),
             grpc.StatusCode.INVALID_ARGUMENT,
         ),
         (
-            node_pb2.Frame(
+            HEAD
+            + node_pb2.Frame(
                 envelopes=[node_pb2.Envelope(spawn=node_pb2.Spawn(parent=9 << 40 | 1))]
             ).SerializeToString(),
             grpc.StatusCode.OK,
