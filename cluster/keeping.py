@@ -10,8 +10,8 @@ clock, does the steps it answers with, and calls `tick` at `deadline`. The rules
 - If nothing is heard, other members are asked whether they reach the peer. If nobody does, it is dead when
   `Timings.window_s` is over. If somebody does, only the path is broken: the peer stays a member, and the
   session of this pair ends when `Timings.pair_window_s` is over.
-- A peer that others see and this node never reached, or no longer reaches, is tried for as long as it lives, and
-  others are asked about it, in no hurry: what all have from hearsay only must end some day.
+- A peer that others see and this node never reached, or no longer reaches, is tried for as long as it lives,
+  and others are asked about it, in no hurry: what all know from hearsay only must end some day.
 """
 
 from __future__ import annotations
@@ -76,8 +76,8 @@ class Timings:
 
     @property
     def pair_window_s(self) -> float:
-        """Seconds after a stream broke until the session with a peer that only others reach ends; and, without
-        a session, until others are asked."""
+        """Seconds after a stream broke until the session with a peer that only others reach ends; without a
+        session, seconds until others are asked."""
         return self.node_timeout_s
 
 

@@ -45,8 +45,8 @@ PROBERS = 3
 dead node."""
 
 GOSSIP_FANOUT = 8
-"""peers that hear what this node has heard of members; all hear what it has found out itself, or says of itself.
-Who has no stream to the one that tells all is missed by everybody with a chance of e**-8, and learns it from the
+"""peers that hear what this node has heard of members; all hear what it has found out, or says of itself. Who
+has no stream to the one that tells all is missed by everybody with a chance of e**-8, and learns it from the
 next Hello. Telling all would be the square of the members in messages for every piece of news."""
 
 Stream = object
@@ -311,12 +311,12 @@ class Peering:
         return judge_hello(make_hello(self.membership.own), self.membership, hello)
 
     def _learn(self, now_s: float, hello: node_pb2.Hello) -> None:
-        sender = sender_of(hello)
+        sender, members = sender_of(hello), members_from_proto(hello.members)
         self._act(now_s, self.membership.merge(sender), "it said so itself")
         peer = self._peers.get(sender.node.id)
         if peer is not None:
             peer.keeper.reached(now_s)
-        self.gossip(now_s, members_from_proto(hello.members))
+        self.gossip(now_s, members)
 
     # --- streams ----------------------------------------------------------------------------
 
