@@ -138,22 +138,56 @@ def test_departure_is_told_once(before: MemberState, state: MemberState, kind: E
     assert membership.peers() == []
 
 
-def test_dead_overrides_alive_of_any_incarnation() -> None:
+def test_dead_of_a_lower_incarnation_is_old_news() -> None:
     membership = table(Member(ALPHA, ALIVE, 9))
-    assert kinds(membership.merge(Member(ALPHA, DEAD, 0))) == [EventKind.DIED]
+    assert membership.merge(Member(ALPHA, DEAD, 8)) == []
+    assert kinds(membership.merge(Member(ALPHA, DEAD, 9))) == [EventKind.DIED]
 
 
-@pytest.mark.parametrize("state", [DEAD, LEFT])
 @pytest.mark.parametrize("rumour", [ALIVE, SUSPECT])
-def test_the_departed_never_return_but_a_higher_incarnation_is_reported(
-    rumour: MemberState, state: MemberState
-) -> None:
-    membership = table(Member(ALPHA), Member(ALPHA, state, 3))
-    assert membership.merge(Member(ALPHA, rumour, 3)) == []
-    returned = Member(ALPHA, rumour, 4)
-    assert membership.merge(returned) == [Event(EventKind.RETURNED, Member(ALPHA, state, 3), returned)]
-    assert state_of(membership, ALPHA) == (state, 3)
+def test_the_dead_do_not_return_at_the_incarnation_at_which_they_died(rumour: MemberState) -> None:
+    membership = table(Member(ALPHA), Member(ALPHA, DEAD, 3))
+    for incarnation in (0, 3):
+        assert membership.merge(Member(ALPHA, rumour, incarnation)) == []
+    assert state_of(membership, ALPHA) == (DEAD, 3)
     assert membership.peers() == []
+
+
+def test_who_was_declared_dead_and_raises_its_incarnation_joins_again() -> None:
+    membership = table(Member(ALPHA), Member(ALPHA, DEAD, 3))
+    returned = Member(ALPHA, ALIVE, 4)
+    assert membership.merge(returned) == [Event(EventKind.JOINED, returned)]
+    assert membership.peers() == [returned]
+    assert membership.find("alpha") == returned
+    assert membership.statistics().departed == 0
+    assert kinds(membership.merge(Member(ALPHA, DEAD, 4))) == [EventKind.DIED], "and can die again"
+
+
+def test_the_dead_may_return_as_suspects() -> None:
+    membership = table(Member(ALPHA), Member(ALPHA, DEAD))
+    assert kinds(membership.merge(Member(ALPHA, SUSPECT, 1))) == [EventKind.JOINED, EventKind.SUSPECTED]
+
+
+def test_who_returns_to_a_full_table_is_refused_and_remembered_as_dead() -> None:
+    membership = table(*many(3), max_members=4)
+    membership.declare_dead(100)
+    membership.merge(Member(ALPHA))
+    assert kinds(membership.merge(Member(many(1)[0].node, ALIVE, 1))) == [EventKind.REFUSED]
+    assert state_of(membership, many(1)[0].node) == (DEAD, 0)
+
+
+@pytest.mark.parametrize("rumour", [ALIVE, SUSPECT, DEAD])
+def test_who_left_never_returns_at_any_incarnation(rumour: MemberState) -> None:
+    membership = table(Member(ALPHA), Member(ALPHA, LEFT, 3))
+    assert membership.merge(Member(ALPHA, rumour, MAX_INCARNATION)) == []
+    assert state_of(membership, ALPHA) == (LEFT, 3)
+    assert membership.peers() == []
+
+
+def test_the_incarnation_at_which_a_member_died_is_the_highest_heard_of() -> None:
+    membership = table(Member(ALPHA), Member(ALPHA, DEAD, 1))
+    assert membership.merge(Member(ALPHA, DEAD, 5)) == []
+    assert state_of(membership, ALPHA) == (DEAD, 5)
 
 
 def test_a_death_heard_before_the_life_prevents_the_join() -> None:
@@ -195,7 +229,7 @@ def test_verdicts_about_unknown_nodes_and_about_itself_do_nothing() -> None:
 def test_a_suspicion_about_itself_is_refuted() -> None:
     membership = table()
     events = membership.merge(Member(OWN, SUSPECT, 0))
-    assert events == [Event(EventKind.REFUTED, Member(OWN, ALIVE, 1), Member(OWN, SUSPECT, 0))]
+    assert events == [Event(EventKind.REFUTED, Member(OWN, ALIVE, 1), Member(OWN))]
     assert membership.own == Member(OWN, ALIVE, 1)
     assert membership.merge(Member(OWN, SUSPECT, 0)) == []
 
@@ -222,13 +256,25 @@ def test_its_own_echo_changes_nothing() -> None:
     assert table().merge(Member(OWN)) == []
 
 
-@pytest.mark.parametrize("state", [DEAD, LEFT])
-def test_it_learns_that_it_was_declared_dead(state: MemberState) -> None:
+def test_a_verdict_about_itself_is_refuted_as_a_suspicion_is() -> None:
     membership = table()
-    assert kinds(membership.merge(Member(OWN, state))) == [EventKind.DECLARED_DEAD]
-    assert membership.own == Member(OWN), (
-        "what the others do about it is final; what it does is its caller's part"
-    )
+    events = membership.merge(Member(OWN, DEAD, 7))
+    assert events == [Event(EventKind.REFUTED, Member(OWN, ALIVE, 8), Member(OWN))]
+    assert membership.merge(Member(OWN, DEAD, 7)) == []
+
+
+def test_a_verdict_that_is_told_in_a_refusal_is_refuted_once() -> None:
+    membership = table()
+    assert kinds(membership.refute(3)) == [EventKind.REFUTED]
+    assert membership.own == Member(OWN, ALIVE, 4)
+    assert membership.refute(3) == []
+
+
+def test_it_learns_that_the_cluster_says_it_left_and_cannot_refute_that() -> None:
+    membership = table()
+    said = Member(OWN, LEFT)
+    assert membership.merge(said) == [Event(EventKind.DECLARED_GONE, Member(OWN), said)]
+    assert membership.own == Member(OWN), "what it does about it is its caller's part"
 
 
 def test_an_earlier_node_with_its_id_keeps_the_id() -> None:
@@ -261,6 +307,7 @@ def test_leaving_is_final_and_deaf() -> None:
     assert membership.live() == [Member(ALPHA)]
     assert membership.merge(Member(OWN, SUSPECT, 5)) == []
     assert membership.merge(Member(OWN, DEAD, 5)) == []
+    assert membership.refute(5) == []
     with pytest.raises(ClosedError):
         membership.update_own(labels={})
 
@@ -416,20 +463,22 @@ def test_views_agree_whatever_the_order_repetition_and_grouping_of_rumours(seed:
 
 @pytest.mark.parametrize("seed", range(300))
 def test_events_tell_the_whole_story_of_the_live_members(seed: int) -> None:
-    """Whoever follows the events alone knows who is live, who is a suspect, and sees every end once."""
+    """Whoever follows the events alone knows who is live and who a suspect, and nobody returns who left."""
     membership, live = table(), {OWN.id: Member(OWN)}
-    departed: set[int] = set()
+    left: set[int] = set()
     for event in membership.merge_all(random_rumours(Random(seed))):
         node_id = event.member.node.id
         match event.kind:
             case EventKind.JOINED:
                 assert node_id not in live
-                assert node_id not in departed
+                assert node_id not in left
                 live[node_id] = event.member
             case EventKind.SUSPECTED | EventKind.RECOVERED | EventKind.UPDATED:
                 assert node_id in live
                 live[node_id] = event.member
-            case EventKind.DIED | EventKind.LEFT:
+            case EventKind.DIED:
                 del live[node_id]
-                departed.add(node_id)
+            case EventKind.LEFT:
+                del live[node_id]
+                left.add(node_id)
     assert [live[node_id] for node_id in sorted(live)] == membership.live()

@@ -19,10 +19,10 @@ ALPHA = NodeInfo(2, "alpha", "c", "10.0.0.2:1", started_ms=2000)
 
 
 def judge(membership: Membership, node: NodeInfo, **changes: int) -> tuple[int, str] | None:
-    hello = make_hello(node)
+    hello = make_hello(Member(node))
     for field, value in changes.items():
         setattr(hello, field, value)
-    refused = judge_hello(make_hello(membership.own.node), membership, hello)
+    refused = judge_hello(make_hello(membership.own), membership, hello)
     return None if refused is None else (int(refused.refusal), refused.detail)
 
 
@@ -79,7 +79,7 @@ def test_protocol_ranges_must_overlap(protocol_min: int, protocol_max: int, acce
 
 
 def test_another_protocol_is_told_before_its_node_is_even_read() -> None:
-    own = make_hello(OWN)
+    own = make_hello(Member(OWN))
     hello = node_pb2.Hello(protocol_min=7, protocol_max=8, node=node_pb2.NodeInfo(id=0, name="\0"))
     verdict = judge_hello(own, Membership(OWN), hello)
     assert verdict is not None
@@ -119,11 +119,26 @@ def test_an_id_that_died_under_another_node_is_refused() -> None:
     assert refusal(membership, replace(ALPHA, name="beta")) == node_pb2.ID_TAKEN
 
 
-@pytest.mark.parametrize("state", [MemberState.DEAD, MemberState.LEFT])
-def test_a_departed_node_is_told_that_this_is_final(state: MemberState) -> None:
+@pytest.mark.parametrize("incarnation", [0, 1, 2])
+def test_who_was_declared_dead_is_told_so_with_the_incarnation_to_outbid(incarnation: int) -> None:
     membership = Membership(OWN)
-    membership.merge(Member(ALPHA, state))
-    assert refusal(membership, ALPHA) == node_pb2.DECLARED_DEAD
+    membership.merge(Member(ALPHA, MemberState.DEAD, 2))
+    hello = make_hello(Member(ALPHA, MemberState.ALIVE, incarnation))
+    refused = judge_hello(make_hello(membership.own), membership, hello)
+    assert refused is not None
+    assert (refused.refusal, refused.incarnation) == (node_pb2.DECLARED_DEAD, 2)
+
+
+def test_who_was_declared_dead_at_a_lower_incarnation_is_welcome() -> None:
+    membership = Membership(OWN)
+    membership.merge(Member(ALPHA, MemberState.DEAD, 2))
+    assert judge(membership, ALPHA, incarnation=3) is None
+
+
+def test_who_left_is_told_that_this_is_final_at_any_incarnation() -> None:
+    membership = Membership(OWN)
+    membership.merge(Member(ALPHA, MemberState.LEFT))
+    assert refusal(membership, ALPHA, incarnation=99) == node_pb2.EXPELLED
 
 
 def test_a_departed_node_may_come_back_with_a_new_id() -> None:

@@ -94,6 +94,15 @@ def test_an_incarnation_that_leaves_no_room_to_refute_is_invalid() -> None:
         wire.member_from_proto(message)
 
 
+def test_the_sender_of_a_hello_is_checked_as_a_member_is() -> None:
+    hello = wire.make_hello(Member(ALPHA))
+    hello.incarnation = MAX_INCARNATION + 1
+    with pytest.raises(InvalidError):
+        wire.sender_of(hello)
+    with pytest.raises(InvalidError):
+        wire.sender_of(node_pb2.Hello())
+
+
 def test_too_many_members_are_invalid() -> None:
     message = wire.member_to_proto(Member(NodeInfo(1, "a", "c", "h:1")))
     assert len(wire.members_from_proto([message] * (2 * MAX_MEMBERS))) == 2 * MAX_MEMBERS
@@ -113,20 +122,20 @@ def test_gossip_is_read_back() -> None:
 
 
 def test_a_hello_has_the_protocol_range_the_node_and_the_members() -> None:
-    hello = wire.make_hello(ALPHA, [Member(ALPHA)])
+    hello = wire.make_hello(Member(ALPHA, MemberState.ALIVE, 7), [Member(ALPHA)])
     assert (hello.protocol_min, hello.protocol_max) == (PROTOCOL_MIN, PROTOCOL_MAX)
-    assert wire.node_from_proto(hello.node) == ALPHA
+    assert wire.sender_of(hello) == Member(ALPHA, MemberState.ALIVE, 7)
     assert wire.members_from_proto(hello.members) == [Member(ALPHA)]
     assert hello.refusal == node_pb2.REFUSAL_UNSPECIFIED
 
 
 def test_a_hello_takes_the_first_members_that_fit() -> None:
     members = [Member(NodeInfo(i, f"n{i}", "c", "h:1", {"k": "v" * 255})) for i in range(1, 100)]
-    hello = wire.make_hello(ALPHA, members, max_bytes=10_000)
+    hello = wire.make_hello(Member(ALPHA), members, max_bytes=10_000)
     taken = wire.members_from_proto(hello.members)
     assert 20 < len(taken) < 40
     assert taken == members[: len(taken)]
-    assert hello.ByteSize() <= 10_000 + wire.make_hello(ALPHA).ByteSize()
+    assert hello.ByteSize() <= 10_000 + wire.make_hello(Member(ALPHA)).ByteSize()
 
 
 def test_text_of_a_peer_is_cut_and_cannot_control_a_terminal() -> None:

@@ -1,0 +1,629 @@
+"""One node among its peers: who is dialed, which session a stream carries, what each verdict brings about."""
+
+from __future__ import annotations
+
+from random import Random
+
+import pytest
+
+from luna.cluster.keeping import REMIND_DELAY_S, Timings
+from luna.cluster.link_layer import Link
+from luna.cluster.members import Event, EventKind, Member, MemberState, NodeInfo
+from luna.cluster.membership import Membership
+from luna.cluster.peering import GOSSIP_FANOUT, PROBERS, Opened, Peer, Peering, Stream
+from luna.cluster.reunion import REUNION_INTERVAL_S
+from luna.cluster.wire import gossip_to_proto, make_hello, members_from_proto
+from luna.proto import node_pb2
+from luna.proto.errors import InvalidError, RefusedError
+
+TIMINGS = Timings(5.0)
+
+
+class Recorder:
+    """Actions that only note what was asked for."""
+
+    def __init__(self) -> None:
+        self.log: list[tuple[object, ...]] = []
+        self.sent: list[tuple[int, node_pb2.Envelope]] = []
+        self.told: list[tuple[EventKind, int]] = []
+
+    def attempt(self, peer: Peer) -> None:
+        self.log.append(("attempt", peer.id))
+
+    def check(self, peer: Peer) -> None:
+        self.log.append(("check", peer.id))
+
+    def probe(self, asker: Peer, reference: int, target: NodeInfo) -> None:
+        self.log.append(("probe", asker.id, reference, target.id))
+
+    def reunite(self, member: Member) -> None:
+        self.log.append(("reunite", member.node.id))
+
+    def close(self, stream: Stream, reason: str) -> None:
+        self.log.append(("close", stream))
+
+    def begin_session(self, peer: Peer) -> None:
+        assert peer.link is not None
+        self.log.append(("begin", peer.id, peer.link.session))
+
+    def end_session(self, peer: Peer, reason: str) -> None:
+        self.log.append(("end", peer.id))
+
+    def send(self, peer: Peer, envelope: node_pb2.Envelope) -> None:
+        self.sent.append((peer.id, envelope))
+
+    def fatal(self, refusal: node_pb2.Refusal, detail: str) -> None:
+        assert detail
+        self.log.append(("fatal", refusal))
+
+    def tell(self, event: Event, reason: str) -> None:
+        self.told.append((event.kind, event.member.node.id))
+
+    def take(self) -> list[tuple[object, ...]]:
+        """What was asked for since the last call."""
+        log, self.log = self.log, []
+        return log
+
+    def gossip(self) -> dict[int, list[Member]]:
+        """What was told to which peer since the last call."""
+        told: dict[int, list[Member]] = {}
+        for node_id, envelope in self.sent:
+            if envelope.HasField("gossip"):
+                told.setdefault(node_id, []).extend(members_from_proto(envelope.gossip.members))
+        self.sent = []
+        return told
+
+
+class Node:
+    """One `Peering` with its recorder, and a clock that tests set."""
+
+    def __init__(self, node_id: int, seed: int = 1) -> None:
+        self.info = NodeInfo(node_id, f"n{node_id}", "c", f"10.0.0.{node_id}:1", started_ms=node_id)
+        self.actions = Recorder()
+        self.peering = Peering(Membership(self.info), self.actions, Random(seed), TIMINGS)
+        self.now_s = 100.0
+
+    @property
+    def id(self) -> int:
+        return self.info.id
+
+    def knows(self, *others: Node) -> None:
+        self.peering.gossip(self.now_s, [Member(other.info) for other in others])
+
+    def peer(self, other: Node) -> Peer:
+        peer = self.peering.peer(other.id)
+        assert peer is not None
+        return peer
+
+    def session(self, other: Node) -> int:
+        link = self.peer(other).link
+        return 0 if link is None else link.session
+
+    def state_of(self, other: Node) -> tuple[MemberState, int]:
+        member = self.peering.membership.get(other.id)
+        assert member is not None
+        return (member.state, member.incarnation)
+
+    def break_stream(self, other: Node) -> None:
+        stream = self.peer(other).stream
+        assert stream is not None
+        self.peering.ended(self.now_s, self.peer(other), stream)
+
+
+def connect(dialer: Node, acceptor: Node) -> tuple[str, str]:
+    """Open a stream; its names on both sides."""
+    near, far = f"{dialer.id}>{acceptor.id}", f"{acceptor.id}<{dialer.id}"
+    answer, opened = acceptor.peering.accept(acceptor.now_s, dialer.peering.offer(dialer.peer(acceptor)), far)
+    assert opened is not None
+    assert dialer.peering.answered(dialer.now_s, dialer.peer(acceptor), answer, near) is not None
+    return near, far
+
+
+def connected() -> tuple[Node, Node]:
+    low, high = Node(1), Node(2)
+    low.knows(high)
+    connect(low, high)
+    low.actions.take()
+    high.actions.take()
+    return low, high
+
+
+def mesh(count: int) -> list[Node]:
+    nodes = [Node(node_id) for node_id in range(1, count + 1)]
+    for low in nodes:
+        for high in nodes[low.id :]:
+            low.knows(high)
+            connect(low, high)
+    for node in nodes:
+        node.actions.take()
+        node.actions.gossip()
+        node.actions.told = []
+    return nodes
+
+
+# --- meeting ---
+
+
+def test_the_node_with_the_lower_id_dials_at_once_and_the_other_reminds_it_later() -> None:
+    low, high = Node(1), Node(2)
+    low.knows(high)
+    high.knows(low)
+    assert low.peering.dials(low.peer(high))
+    assert low.actions.take() == [("attempt", 2)]
+    assert high.actions.take() == []
+    assert high.peering.deadline_s() == high.now_s + REMIND_DELAY_S
+    high.peering.tick(high.now_s + REMIND_DELAY_S)
+    assert high.actions.take() == [("attempt", 1)]
+
+
+def test_who_is_met_says_whom_it_knows_and_learns_whom_the_other_knows() -> None:
+    a, b, c, d = (Node(node_id) for node_id in range(1, 5))
+    a.knows(c)
+    b.knows(d)
+    assert a.peering.take_answer(0.0, b.peering.met(0.0, a.peering.hello())) is None
+    for node in (a, b):
+        assert {member.node.id for member in node.peering.membership.live()} == {1, 2, 3, 4}
+
+
+def test_who_is_turned_away_learns_nothing_and_is_not_taken_in() -> None:
+    a, b = Node(1), Node(2)
+    b.knows(Node(3))
+    hello = a.peering.hello()
+    hello.node.cluster = "another"
+    answer = b.peering.met(0.0, hello)
+    assert answer.refusal == node_pb2.OTHER_CLUSTER
+    assert not answer.members
+    assert b.peering.peer(1) is None
+    refused = a.peering.take_answer(0.0, answer)
+    assert refused is not None
+    assert a.peering.peers() == []
+
+
+@pytest.mark.parametrize("field", ["node", "members"])
+def test_a_malformed_hello_is_invalid_and_changes_nothing(field: str) -> None:
+    a, b = Node(1), Node(2)
+    hello = a.peering.hello()
+    if field == "node":
+        hello.node.name = "\0"
+    else:
+        hello.members.add()
+    with pytest.raises(InvalidError):
+        b.peering.met(0.0, hello)
+    with pytest.raises(InvalidError):
+        b.peering.take_answer(0.0, hello)
+    assert b.peering.peers() == []
+
+
+# --- which session a stream carries ---
+
+
+def test_both_sides_begin_the_session_that_was_proposed() -> None:
+    low, high = Node(1), Node(2)
+    low.knows(high)
+    proposed = low.peering.offer(low.peer(high)).session.proposed
+    connect(low, high)
+    assert low.session(high) == high.session(low) == proposed
+    assert ("begin", 2, proposed) in low.actions.take()
+    assert ("begin", 1, proposed) in high.actions.take()
+
+
+def test_the_same_session_is_proposed_until_it_is_answered() -> None:
+    low, high = Node(1), Node(2)
+    low.knows(high)
+    offers = [low.peering.offer(low.peer(high)) for _ in range(3)]
+    assert len({offer.session.proposed for offer in offers}) == 1
+    high.peering.accept(0.0, offers[0], "lost")
+    high.peer(low).link.sent(high.peer(low).link.next_head() + b"x")  # type: ignore[union-attr]
+    high.actions.take()
+    answer, opened = high.peering.accept(0.0, offers[1], "second")
+    assert high.actions.take() == [("close", "lost")], "and the session that began goes on"
+    assert opened is not None
+    assert len(opened.resend) == 1, "with what was sent in it"
+    assert low.peering.answered(0.0, low.peer(high), answer, "second") is not None
+    assert low.peering.offer(low.peer(high)).session.proposed != offers[0].session.proposed
+
+
+def test_a_broken_stream_is_followed_by_one_that_resumes_the_session() -> None:
+    low, high = connected()
+    session = low.session(high)
+    link, other = low.peer(high).link, high.peer(low).link
+    assert isinstance(link, Link)
+    assert isinstance(other, Link)
+    frames = [link.next_head() + bytes([i]) for i in range(1)]
+    link.sent(frames[0])
+    second = link.next_head() + b"2"
+    link.sent(second)
+    other.receive(frames[0])
+    low.break_stream(high)
+    assert low.actions.take() == [("attempt", 2)]
+    high.break_stream(low)
+    assert high.actions.take() == [("check", 1)]
+    answer, there = high.peering.accept(0.0, low.peering.offer(low.peer(high)), "far")
+    here = low.peering.answered(0.0, low.peer(high), answer, "near")
+    assert here == Opened(link, [second])
+    assert there == Opened(other, [])
+    assert low.session(high) == high.session(low) == session
+    assert low.actions.take() == high.actions.take() == []
+
+
+def test_a_stream_replaces_the_one_before() -> None:
+    low, high = connected()
+    low.break_stream(high)  # the other side has not noticed
+    connect(low, high)
+    assert ("close", "2<1") in high.actions.take()
+
+
+def test_a_session_that_ended_on_the_side_that_dials_ends_on_the_other_before_the_next_begins() -> None:
+    low, high = connected()
+    low.peering._end_session(0.0, low.peer(high), "a verdict")
+    assert low.actions.take() == [("close", "1>2"), ("end", 2)]
+    connect(low, high)
+    assert high.actions.take() == [("close", "2<1"), ("end", 1), ("begin", 1, low.session(high))]
+
+
+def test_a_session_that_ended_on_the_side_that_waits_ends_on_the_other_before_the_next_begins() -> None:
+    low, high = connected()
+    low.break_stream(high)
+    high.peering._end_session(0.0, high.peer(low), "a verdict")
+    low.actions.take()
+    connect(low, high)
+    assert low.actions.take() == [("end", 2), ("begin", 2, high.session(low))]
+
+
+def test_an_answer_that_goes_on_with_a_session_that_ended_meanwhile_is_of_no_use() -> None:
+    low, high = connected()
+    session = low.session(high)
+    low.break_stream(high)
+    answer, _ = high.peering.accept(0.0, low.peering.offer(low.peer(high)), "far")
+    assert answer.session.session == session
+    low.peering._end_session(0.0, low.peer(high), "a verdict")
+    assert low.peering.answered(0.0, low.peer(high), answer, "near") is None
+    assert low.session(high) == 0
+    connect(low, high)
+    assert low.session(high) == high.session(low) != session
+
+
+def test_an_answer_to_a_peer_that_was_given_up_meanwhile_is_of_no_use() -> None:
+    low, high = Node(1), Node(2)
+    low.knows(high)
+    peer = low.peer(high)
+    answer, _ = high.peering.accept(0.0, low.peering.offer(peer), "far")
+    low.peering._declare_dead(0.0, peer, "a verdict")
+    assert low.peering.answered(0.0, peer, answer, "near") is None
+
+
+def test_an_offer_that_claims_less_than_was_acknowledged_is_invalid_and_changes_nothing() -> None:
+    low, high = connected()
+    link = high.peer(low).link
+    assert link is not None
+    link.sent(link.next_head())
+    old = low.peering.offer(low.peer(high))
+    link.resume(1)
+    with pytest.raises(InvalidError):
+        high.peering.accept(0.0, old, "stale")
+    assert high.peer(low).stream == "2<1"
+
+
+def test_the_side_that_has_to_wait_may_not_dial() -> None:
+    low, high = Node(1), Node(2)
+    high.knows(low)
+    with pytest.raises(InvalidError):
+        low.peering.accept(0.0, high.peering.offer(high.peer(low)), "s")
+
+
+def test_an_offer_has_to_propose_a_session() -> None:
+    low, high = Node(1), Node(2)
+    low.knows(high)
+    hello = low.peering.offer(low.peer(high))
+    hello.session.proposed = 0
+    with pytest.raises(InvalidError):
+        high.peering.accept(0.0, hello, "s")
+
+
+def test_an_offer_is_turned_away_as_a_hello_is() -> None:
+    low, high = Node(1), Node(2)
+    low.knows(high)
+    high.peering.gossip(0.0, [Member(low.info, MemberState.DEAD, 3)])
+    answer, opened = high.peering.accept(0.0, low.peering.offer(low.peer(high)), "s")
+    assert opened is None
+    assert (answer.refusal, answer.incarnation) == (node_pb2.DECLARED_DEAD, 3)
+
+
+def test_there_is_no_room_for_a_peer_beyond_the_table() -> None:
+    low, high = Node(1), Node(2)
+    low.knows(high)
+    membership = Membership(high.info, max_members=1)
+    full = Peering(membership, Recorder(), Random(1))
+    with pytest.raises(RefusedError):
+        full.accept(0.0, low.peering.offer(low.peer(high)), "s")
+
+
+# --- ends of streams ---
+
+
+def test_the_end_of_a_stream_that_was_replaced_means_nothing() -> None:
+    low, high = connected()
+    low.peering.ended(0.0, low.peer(high), "an earlier one")
+    low.peering.said_goodbye(0.0, low.peer(high), "an earlier one", "bye")
+    assert low.actions.take() == []
+    assert low.peer(high).stream is not None
+
+
+def test_a_goodbye_ends_the_session_and_is_final() -> None:
+    low, high = connected()
+    stream = low.peer(high).stream
+    assert stream is not None
+    low.peering.said_goodbye(0.0, low.peer(high), stream, "bye")
+    assert low.actions.take() == [("close", "1>2"), ("end", 2)]
+    assert low.state_of(high) == (MemberState.LEFT, 0)
+    assert low.peering.met(0.0, high.peering.hello()).refusal == node_pb2.EXPELLED
+
+
+def test_who_sent_nonsense_is_expelled_and_stays_so_at_any_incarnation() -> None:
+    low, high = connected()
+    low.peering.expel(0.0, low.peer(high), "nonsense")
+    assert low.actions.take() == [("close", "1>2"), ("end", 2)]
+    high.peering.membership.refute(99)
+    answer = low.peering.met(0.0, high.peering.hello())
+    assert answer.refusal == node_pb2.EXPELLED
+    assert "nonsense" in answer.detail
+    low.knows(high)
+    assert low.peering.peer(2) is None
+
+
+def test_a_refused_connection_after_a_broken_stream_is_a_death() -> None:
+    low, high = connected()
+    peer = low.peer(high)
+    low.break_stream(high)
+    low.peering.attempt_failed(low.now_s, peer, gone=True)
+    assert low.actions.take() == [("attempt", 2), ("end", 2)]
+    assert low.state_of(high) == (MemberState.DEAD, 0)
+    low.peering.attempt_failed(low.now_s, peer, gone=True)
+    low.peering.gone(low.now_s, peer)
+    assert low.actions.take() == []
+
+
+def test_another_node_at_the_address_of_a_peer_is_its_death() -> None:
+    low, high = connected()
+    low.break_stream(high)
+    answer = Node(3).peering.met(0.0, low.peering.hello())
+    assert low.peering.answered(0.0, low.peer(high), answer, "s") is None
+    assert low.state_of(high) == (MemberState.DEAD, 0)
+    assert ("end", 2) in low.actions.take()
+
+
+# --- verdicts ---
+
+
+def test_a_verdict_of_others_ends_the_session_of_who_has_no_stream() -> None:
+    low, high = connected()
+    low.break_stream(high)
+    low.actions.take()
+    low.peering.gossip(0.0, [Member(high.info, MemberState.DEAD)])
+    assert low.actions.take() == [("end", 2)]
+    assert low.peering.peer(2) is None
+
+
+def test_a_verdict_about_who_has_an_open_stream_is_passed_on_to_it_alone() -> None:
+    low, high = connected()
+    verdict = Member(high.info, MemberState.DEAD)
+    low.actions.gossip()
+    low.peering.gossip(0.0, [verdict])
+    assert low.actions.take() == []
+    assert low.actions.gossip() == {2: [verdict]}
+    assert low.state_of(high) == (MemberState.ALIVE, 0)
+
+
+def test_an_old_verdict_about_who_has_an_open_stream_is_not_passed_on() -> None:
+    low, high = connected()
+    low.peering.gossip(0.0, [Member(high.info, MemberState.ALIVE, 1)])
+    low.actions.gossip()
+    low.peering.gossip(0.0, [Member(high.info, MemberState.DEAD)])
+    assert low.actions.gossip() == {}
+
+
+def test_who_hears_of_its_own_death_raises_its_incarnation_and_tells_all() -> None:
+    nodes = mesh(12)
+    node = nodes[0]
+    node.peering.gossip(0.0, [Member(node.info, MemberState.DEAD)])
+    told = node.actions.gossip()
+    assert told == {other.id: [Member(node.info, MemberState.ALIVE, 1)] for other in nodes[1:]}
+    assert node.actions.take() == [], "and keeps its sessions"
+
+
+def test_who_is_told_in_a_refusal_that_it_is_dead_takes_the_consequences_and_asks_again() -> None:
+    low, high = connected()
+    low.break_stream(high)
+    high.peering._declare_dead(0.0, high.peer(low), "a verdict")
+    low.actions.take()
+    peer = low.peer(high)
+    answer, _ = high.peering.accept(0.0, low.peering.offer(peer), "far")
+    assert low.peering.answered(low.now_s, peer, answer, "near") is None
+    assert low.actions.take() == [("end", 2)]
+    low.peering.attempt_failed(low.now_s, peer, gone=False)
+    assert low.actions.take() == [("attempt", 2)], "at once"
+    connect(low, high)
+    assert low.session(high) == high.session(low) != 0
+    assert high.state_of(low) == (MemberState.ALIVE, 1)
+
+
+def test_an_old_refusal_does_not_end_the_session_that_followed_it() -> None:
+    low, high = connected()
+    old = make_hello(Member(high.info))
+    old.refusal, old.incarnation, old.detail = node_pb2.DECLARED_DEAD, 0, "dead"
+    low.peering.membership.refute(0)
+    assert low.peering.take_answer(0.0, old) is not None
+    assert low.actions.take() == []
+
+
+def test_both_sides_of_a_mutual_verdict_are_members_again_with_a_new_session() -> None:
+    low, high = connected()
+    for node, other in ((low, high), (high, low)):
+        node.break_stream(other)
+        node.peering._declare_dead(0.0, node.peer(other), "a verdict")
+    for _ in range(2):
+        low.peering.take_answer(0.0, high.peering.met(0.0, low.peering.hello(2)))
+    assert low.state_of(high)[0] is high.state_of(low)[0] is MemberState.ALIVE
+    connect(low, high)
+    assert low.session(high) == high.session(low) != 0
+
+
+def test_the_dead_are_met_again_from_time_to_time() -> None:
+    low, high = connected()
+    low.break_stream(high)
+    low.peering._declare_dead(low.now_s, low.peer(high), "a verdict")
+    low.actions.take()
+    assert low.peering.deadline_s() == low.now_s + REUNION_INTERVAL_S
+    low.peering.tick(low.now_s + REUNION_INTERVAL_S)
+    assert low.actions.take() == [("reunite", 2)]
+    low.peering.replaced(2)
+    assert low.peering.deadline_s() == float("inf")
+
+
+def test_a_member_that_returns_is_dialed_and_no_more_met_as_one_of_the_dead() -> None:
+    low, high = connected()
+    low.break_stream(high)
+    low.peering._declare_dead(low.now_s, low.peer(high), "a verdict")
+    low.actions.take()
+    low.peering.gossip(low.now_s, [Member(high.info, MemberState.ALIVE, 1)])
+    assert low.actions.take() == [("attempt", 2)]
+    low.peering.tick(low.now_s + REUNION_INTERVAL_S)
+    assert ("reunite", 2) not in low.actions.take()
+
+
+@pytest.mark.parametrize("refusal", [node_pb2.NAME_TAKEN, node_pb2.ID_TAKEN, node_pb2.EXPELLED])
+def test_who_has_no_place_in_the_cluster_stops(refusal: node_pb2.Refusal) -> None:
+    low, high = Node(1), Node(2)
+    low.knows(high)
+    low.actions.take()
+    answer = make_hello(Member(high.info))
+    answer.refusal, answer.detail = refusal, "no place"
+    assert not low.peering.heard(0.0, low.peer(high), answer)
+    assert low.actions.take() == [("fatal", refusal)]
+
+
+def test_who_hears_that_it_has_left_stops() -> None:
+    node = Node(1)
+    node.peering.gossip(0.0, [Member(node.info, MemberState.LEFT)])
+    assert node.actions.take() == [("fatal", node_pb2.EXPELLED)]
+
+
+def test_of_two_nodes_with_one_name_the_later_stops() -> None:
+    node = Node(2)
+    earlier = NodeInfo(1, "n2", "c", "10.0.0.1:1", started_ms=1)
+    node.peering.gossip(0.0, [Member(earlier)])
+    assert ("fatal", node_pb2.NAME_TAKEN) in node.actions.take()
+
+
+# --- second opinions ---
+
+
+def lonely(nodes: list[Node]) -> tuple[Node, Node]:
+    """The first node loses its stream to the last, and it is time to ask."""
+    node, target = nodes[0], nodes[-1]
+    node.break_stream(target)
+    node.now_s += TIMINGS.ask_after_s
+    node.peering.tick(node.now_s)
+    return node, target
+
+
+def test_some_others_are_asked_whether_they_reach_a_peer() -> None:
+    nodes = mesh(8)
+    node, target = lonely(nodes)
+    asked = [
+        (node_id, envelope.probe) for node_id, envelope in node.actions.sent if envelope.HasField("probe")
+    ]
+    assert len({node_id for node_id, _ in asked}) == PROBERS
+    assert target.id not in {node_id for node_id, _ in asked}
+    assert {probe.node for _, probe in asked} == {target.id}
+
+
+@pytest.mark.parametrize("reached", [True, False])
+def test_the_verdict_is_about_the_pair_if_others_reach_the_peer_and_about_the_member_if_not(
+    reached: bool,
+) -> None:
+    node, target = lonely(mesh(3))
+    (probe,) = [envelope.probe for _, envelope in node.actions.sent if envelope.HasField("probe")]
+    node.peering.probe_replied(node.now_s, node_pb2.ProbeReply(reference=probe.reference, reached=reached))
+    node.peering.tick(node.now_s + TIMINGS.window_s)
+    assert node.state_of(target)[0] is (MemberState.ALIVE if reached else MemberState.DEAD)
+
+
+def test_an_answer_to_an_earlier_question_comes_too_late() -> None:
+    node, target = lonely(mesh(3))
+    (probe,) = [envelope.probe for _, envelope in node.actions.sent if envelope.HasField("probe")]
+    node.peer(target).question += 1
+    node.peering.probe_replied(node.now_s, node_pb2.ProbeReply(reference=probe.reference, reached=True))
+    node.peering.tick(node.now_s + TIMINGS.window_s)
+    assert node.state_of(target)[0] is MemberState.DEAD
+
+
+def test_who_is_asked_meets_the_member_and_says_whether_it_answered() -> None:
+    _, prober, target = mesh(3)
+    asker = prober.peering.peer(1)
+    assert asker is not None
+    prober.peering.probe(asker, node_pb2.Probe(reference=7, node=target.id))
+    assert prober.actions.take() == [("probe", 1, 7, target.id)]
+    prober.peering.probed(asker, 7, True)
+    (reply,) = [
+        envelope.probe_reply for _, envelope in prober.actions.sent if envelope.HasField("probe_reply")
+    ]
+    assert (reply.reference, reply.reached) == (7, True)
+
+
+def test_nobody_probes_itself_or_whom_it_does_not_know() -> None:
+    low, high = connected()
+    for node_id in (low.id, 99):
+        low.peering.probe(low.peer(high), node_pb2.Probe(reference=1, node=node_id))
+    assert low.actions.take() == []
+
+
+# --- gossip ---
+
+
+def test_what_a_node_finds_out_itself_is_told_to_all() -> None:
+    nodes = mesh(12)
+    node, target = nodes[0], nodes[-1]
+    node.break_stream(target)
+    node.peering.attempt_failed(node.now_s, node.peer(target), gone=True)
+    assert set(node.actions.gossip()) == {other.id for other in nodes[1:-1]}
+
+
+def test_what_a_node_hears_is_told_to_a_few_and_at_once() -> None:
+    nodes = mesh(12)
+    node = nodes[0]
+    news = [Member(NodeInfo(50 + i, f"new{i}", "c", "10.0.1.1:1")) for i in range(5)]
+    node.peering.gossip(node.now_s, news)
+    assert len(node.actions.sent) == GOSSIP_FANOUT
+    assert all(told == news for told in node.actions.gossip().values())
+    node.peering.gossip(node.now_s, news)
+    assert node.actions.gossip() == {}, "what is known is no news"
+
+
+def test_gossip_about_hundreds_fits_into_envelopes() -> None:
+    low, _high = connected()
+    low.actions.gossip()
+    news = [Member(NodeInfo(50 + i, f"new{i}", "c", "10.0.1.1:1")) for i in range(200)]
+    low.peering.gossip(low.now_s, news)
+    sizes = [len(envelope.gossip.members) for _, envelope in low.actions.sent]
+    assert sum(sizes) == 200
+    assert max(sizes) == 64
+
+
+# --- leaving ---
+
+
+def test_who_leaves_dials_judges_and_obeys_nobody() -> None:
+    low, high = connected()
+    low.knows(Node(3))
+    low.actions.take()
+    low.peering.leave()
+    assert low.peering.deadline_s() == float("inf")
+    low.break_stream(high)
+    low.peering.tick(low.now_s + 100.0)
+    low.knows(Node(4))
+    answer = make_hello(Member(high.info))
+    answer.refusal, answer.detail = node_pb2.EXPELLED, "it left"
+    assert not low.peering.heard(low.now_s, low.peer(high), answer)
+    assert low.actions.take() == []
+    assert gossip_to_proto([low.peering.membership.own]).members[0].state == node_pb2.LEFT
