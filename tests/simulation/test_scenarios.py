@@ -1,0 +1,244 @@
+"""Named scenarios: the faults that the distribution was designed for, one by one."""
+
+from __future__ import annotations
+
+import pytest
+
+from luna.cluster.keeping import DEFAULT_TIMINGS
+from luna.cluster.members import EventKind, MemberState
+
+from .cluster import Cluster, sides_of
+from .network import address_of
+from .streams import Dial
+from .world import World
+
+TIMEOUT_S = DEFAULT_TIMINGS.node_timeout_s
+HEALED_S = 20.0
+
+
+def cluster_of(hosts: int, seed: int = 1, *, pause_s: float = 0.1) -> Cluster:
+    cluster = Cluster(seed, hosts, rejoins=False, pause_s=pause_s)
+    cluster.start_all()
+    cluster.world.run_for(3.0)
+    cluster.world.promises.events.clear()
+    return cluster
+
+
+def block(world: World, paths: list[tuple[int, int]]) -> None:
+    for path in paths:
+        world.network.block(*path)
+
+
+def unblock(world: World, paths: list[tuple[int, int]]) -> None:
+    for path in paths:
+        world.network.unblock(*path)
+
+
+def live_hosts(cluster: Cluster, host: int) -> set[str]:
+    return {member.node.name for member in cluster.nodes[host].membership.live()}
+
+
+def ids(cluster: Cluster) -> set[int]:
+    return {node.id for node in cluster.nodes.values()}
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_halves_of_a_partition_go_on_alone_and_are_one_cluster_again_without_any_restart(seed: int) -> None:
+    cluster = cluster_of(4, seed)
+    before = ids(cluster)
+    paths = sides_of(cluster.hosts, [0, 1])
+    block(cluster.world, paths)
+    cluster.world.run_for(2 * TIMEOUT_S)
+    assert live_hosts(cluster, 0) == live_hosts(cluster, 1) == {"host0", "host1"}
+    assert live_hosts(cluster, 2) == live_hosts(cluster, 3) == {"host2", "host3"}
+    unblock(cluster.world, paths)
+    cluster.rest(HEALED_S)
+    assert ids(cluster) == before
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_partition_shorter_than_anybodys_patience_ends_no_session(seed: int) -> None:
+    cluster = cluster_of(4, seed)
+    cluster.world.promises.must_not_end = True
+    paths = sides_of(cluster.hosts, [0, 1])
+    block(cluster.world, paths)
+    cluster.world.run_for(0.35 * TIMEOUT_S)  # keepalive gives up after 0.4 of it, at the earliest
+    unblock(cluster.world, paths)
+    cluster.rest(HEALED_S)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_frozen_node_is_dead_in_time_and_a_member_again_when_it_thaws(seed: int) -> None:
+    cluster = cluster_of(3, seed)
+    frozen = cluster.nodes[2]
+    frozen.freeze()
+    cluster.world.run_for(TIMEOUT_S)
+    assert live_hosts(cluster, 0) == live_hosts(cluster, 1) == {"host0", "host1"}
+    cluster.world.run_for(TIMEOUT_S)
+    frozen.thaw()
+    cluster.rest(HEALED_S)
+    assert frozen in cluster.nodes.values()
+    assert frozen.membership.own.incarnation > 0
+
+
+def test_a_pause_shorter_than_the_timeout_ends_no_session() -> None:
+    cluster = cluster_of(3)
+    cluster.world.promises.must_not_end = True
+    cluster.nodes[2].freeze()
+    cluster.world.run_for(0.35 * TIMEOUT_S)
+    cluster.nodes[2].thaw()
+    cluster.rest(HEALED_S)
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("paths", [[(0, 1), (1, 0)], [(0, 1)], [(1, 0)]])
+def test_a_pair_that_is_cut_while_a_third_reaches_both_loses_its_session_and_no_member(
+    seed: int, paths: list[tuple[int, int]]
+) -> None:
+    cluster = cluster_of(3, seed)
+    block(cluster.world, paths)
+    cluster.world.run_for(4 * TIMEOUT_S)
+    assert cluster.world.promises.sessions_ended == 2, "one on each side"
+    unblock(cluster.world, paths)
+    cluster.rest(HEALED_S)
+    assert cluster.world.promises.events[EventKind.DIED] == 0
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_pair_that_is_cut_shorter_than_its_window_goes_on_with_its_session(seed: int) -> None:
+    cluster = cluster_of(3, seed)
+    cluster.world.promises.must_not_end = True
+    block(cluster.world, [(0, 1), (1, 0)])
+    cluster.world.run_for(1.2 * TIMEOUT_S)  # noticed after 0.4 of it, at the earliest, and then as long again
+    unblock(cluster.world, [(0, 1), (1, 0)])
+    cluster.rest(HEALED_S)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_an_answer_to_an_offer_that_is_lost_again_and_again_ends_no_session(seed: int) -> None:
+    cluster = cluster_of(2, seed)
+    world = cluster.world
+    world.promises.must_not_end = True
+    lost = 0
+    for end in list(world.network.ends):
+        world.network.reset(end)
+    while lost < 3:  # more would take longer than the window
+        world.run_for(0.0005)
+        for end in list(world.network.ends):
+            if isinstance(end.side, Dial) and end.queue:
+                world.network.reset(end)
+                lost += 1
+    cluster.rest(HEALED_S)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_first_answer_may_be_lost_and_what_was_sent_on_the_strength_of_it_arrives(seed: int) -> None:
+    cluster = Cluster(seed, 2, pause_s=0.02)
+    world = cluster.world
+    world.promises.must_not_end = True
+    for host in cluster.hosts:
+        cluster.start(host)
+    lost = 0
+    while lost < 5:
+        world.run_for(0.0005)
+        for end in list(world.network.ends):
+            if isinstance(end.side, Dial) and end.queue:
+                world.network.reset(end)
+                lost += 1
+    cluster.rest(HEALED_S)
+    assert world.promises.messages > 10
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_two_sides_that_give_each_other_up_at_the_same_time_meet_again(seed: int) -> None:
+    cluster = cluster_of(2, seed)
+    paths = [(0, 1), (1, 0)]
+    for end in list(cluster.world.network.ends):
+        cluster.world.network.reset(end)
+    block(cluster.world, paths)
+    cluster.world.run_for(2 * TIMEOUT_S)
+    assert live_hosts(cluster, 0) == {"host0"}
+    assert live_hosts(cluster, 1) == {"host1"}
+    unblock(cluster.world, paths)
+    cluster.rest(HEALED_S)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_node_that_was_killed_is_dead_at_once_and_its_successor_has_its_name_and_address(seed: int) -> None:
+    cluster = cluster_of(3, seed)
+    dead = cluster.nodes[1]
+    dead.crash()
+    cluster.world.run_for(0.1)
+    assert live_hosts(cluster, 0) == live_hosts(cluster, 2) == {"host0", "host2"}
+    successor = cluster.start(1)
+    cluster.rest(HEALED_S)
+    member = cluster.nodes[0].membership.find("host1")
+    assert member is not None
+    assert (member.node.id, member.node.address) == (successor.id, address_of(1))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_node_that_is_restarted_at_once_takes_the_place_of_the_one_before(seed: int) -> None:
+    cluster = cluster_of(3, seed)
+    cluster.nodes[1].crash()
+    cluster.start(1)
+    cluster.rest(HEALED_S)
+    assert live_hosts(cluster, 0) == {"host0", "host1", "host2"}
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_verdict_about_a_member_is_not_heeded_by_who_has_an_open_stream_to_it(seed: int) -> None:
+    cluster = cluster_of(3, seed)
+    accuser, accused = cluster.nodes[0], cluster.nodes[2]
+    peering = accuser.peering
+    peering._act(cluster.world.now_s, accuser.membership.declare_dead(accused.id), "a test says so")
+    accuser.changed()
+    cluster.rest(HEALED_S)
+    assert cluster.world.promises.sessions_ended == 2, "only that of the two"
+    assert cluster.world.promises.events[EventKind.DIED] == 1
+    assert accused.membership.own.incarnation == 1
+
+
+def test_a_goodbye_is_not_taken_for_a_death_and_is_heard_of_behind_a_partition() -> None:
+    cluster = cluster_of(4)
+    left = cluster.nodes[3]
+    block(cluster.world, [(2, 3), (3, 2)])
+    left.leave()
+    cluster.world.run_for(1.0)
+    known = [cluster.nodes[host].membership.get(left.id) for host in (0, 1, 2)]
+    assert [member.state for member in known if member is not None] == [MemberState.LEFT] * 3
+    assert cluster.world.promises.events[EventKind.DIED] == 0
+
+
+def test_a_slow_reader_keeps_nobody_elses_messages() -> None:
+    cluster = cluster_of(3)
+    cluster.world.promises.must_not_end = True
+    cluster.world.network.slow_hosts[2] = 0.2
+    first, second, slow = (cluster.nodes[host] for host in (0, 1, 2))
+    sender = first.core.spawn(survives=True)
+    for _ in range(200):
+        if sender.waits_for is None:
+            sender.send_message(slow.core.spawn(survives=True).pid)
+    assert sender.waits_for is not None, "it is suspended"
+    other, target = first.core.spawn(survives=True), second.core.spawn(survives=True)
+    for _ in range(20):
+        other.send_message(target.pid)
+    cluster.world.run_for(0.2)
+    assert cluster.world.promises._received[other.pid, target.pid] == 20
+    cluster.world.network.slow_hosts.clear()
+    cluster.rest(HEALED_S)
+
+
+def test_sixty_nodes_hear_of_a_death_within_a_second_and_do_not_drown_in_gossip() -> None:
+    cluster = Cluster(1, 60, rejoins=False, pause_s=1.0)
+    cluster.start_all(within_s=3.0)
+    promises = cluster.world.promises
+    cluster.world.run_for(3.0)
+    promises.counts.clear()
+    cluster.world.run_for(10.0)
+    assert not promises.counts, "a quiet cluster says nothing about its members"
+    cluster.nodes[17].crash()
+    cluster.world.run_for(1.0)
+    assert all("host17" not in live_hosts(cluster, host) for host in cluster.nodes)
+    assert promises.counts["gossip"] <= 60 * 60
+    cluster.rest(HEALED_S)
