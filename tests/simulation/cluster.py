@@ -5,12 +5,13 @@ Owns what the guests do. Which faults they live through is decided by `faults` a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from luna.cluster.keeping import DEFAULT_TIMINGS, Timings
 
 from .node import SimulatedNode
 from .processes import Process
+from .services import Service
 from .world import World
 
 PROCESSES_PER_NODE = 3
@@ -22,6 +23,9 @@ ACTIONS = {
 """what a guest does next, and how often of the sum"""
 
 _NAMES, _WEIGHTS = list(ACTIONS), list(ACTIONS.values())
+
+SERVICE_SHARE = 0.3
+"""of what guests do that goes to services, if there are any"""
 
 BURST = 60
 """messages in a burst: more than a queue takes before its senders are suspended."""
@@ -42,6 +46,7 @@ class Cluster:
         rejoins: bool = True,
         trace: bool = False,
         pause_s: float = 0.1,
+        services: Sequence[Callable[[SimulatedNode], Service]] = (),
     ) -> None:
         """`pause_s`: seconds between two things that guests do, on average; `rejoins`: see SimulatedNode."""
         self.world = World(seed, timings=timings, trace=trace)
@@ -50,6 +55,7 @@ class Cluster:
         self.hosts = list(range(hosts))
         self._rejoins = rejoins
         self._pause_s = pause_s
+        self._services = services
         self._pids: list[int] = []
         self._resting = False
         self.act()
@@ -64,6 +70,7 @@ class Cluster:
         others = [other for other in self.hosts if other != host]
         seeds = self.random.sample(others, min(2, len(others)))
         node = SimulatedNode(self.world, host, seeds, rejoins=self._rejoins)
+        node.services = [service(node) for service in self._services]
         for _ in range(PROCESSES_PER_NODE):
             self._spawn(node)
         return node
@@ -97,6 +104,9 @@ class Cluster:
         if not processes:
             if len(node.core.processes) < PROCESSES_PER_NODE:
                 self._spawn(node)
+            return
+        if node.services and random.random() < SERVICE_SHARE:
+            random.choice(node.services).act()
             return
         target = random.choice(self._pids)
         self._do(node, random.choice(processes), target, random.choices(_NAMES, _WEIGHTS)[0])
@@ -149,7 +159,20 @@ class Cluster:
         self.world.run_for(DRAIN_S)
         self.converge(within_s)
         self.world.promises.check_at_rest()
+        self._check_services()
         self._check_everybody_reaches_everybody()
+
+    def _check_services(self) -> None:
+        nodes = {node.id: node for node in self.world.nodes()}
+        services = [(node, service) for node in nodes.values() for service in node.services]
+        for _, service in services:
+            service.begin_check()
+        if services:
+            self.world.run_for(DRAIN_S)
+        for node, service in services:
+            problem = service.check(nodes)
+            if problem is not None:
+                self.world.promises.broken(f"{node}: {problem}")
 
     def _check_everybody_reaches_everybody(self) -> None:
         nodes = self.world.nodes()

@@ -15,7 +15,10 @@ from luna.cluster.keeping import Timings
 
 from .cluster import Cluster, sides_of
 from .conversions import remembered_conversions
+from .names import SimulatedNames
+from .node import SimulatedNode
 from .promises import Promises
+from .services import Service
 
 FAULTY_S = 14.0
 """seconds in which faults begin."""
@@ -29,6 +32,9 @@ VERDICT = (0.35, 1.8)
 WINDOW_BYTES = 4096
 WINDOW_FRAMES = 12
 """a window so small that it fills."""
+
+SERVICES: tuple[Callable[[SimulatedNode], Service], ...] = (SimulatedNames,)
+"""what lives on top of sessions; in some simulations, since it costs time"""
 
 REST_S = 40.0
 REST_PER_START_S = 4.0
@@ -220,6 +226,7 @@ def simulate(seed: int, *, trace: bool = False) -> Promises:
             rejoins=random.random() < 0.5,
             pause_s=random.choice([0.08, 0.16, 0.3]),
             trace=trace,
+            services=SERVICES if random.random() < 0.3 else (),
         )
         world = cluster.world
         if not gentle:

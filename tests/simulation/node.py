@@ -21,6 +21,7 @@ from luna.proto.limits import CONNECT_TIMEOUT_S
 
 from .network import address_of
 from .processes import Core
+from .services import Service
 from .streams import INVALID, LEFT, Dial, SimulatedStream
 from .world import World
 
@@ -53,8 +54,10 @@ class SimulatedNode:
         self.membership = Membership(info)
         self.peering = Peering(self.membership, self, Random(world.random.random()), world.timings)
         self.core = Core(self)
+        self.services: list[Service] = []
         self._streams: dict[int, SimulatedStream] = {}  # running, by peer
         self._tick_at_s = math.inf
+        self._handed_over_at_s = 0.0
         world.running[host] = self
         for seed in seeds:
             world.hop(self, self._join, address_of(seed), JOIN_RETRY_S)
@@ -209,6 +212,11 @@ class SimulatedNode:
             self.peering.ended(now_s, peer, stream)
         self.changed()
 
+    def process_died(self, pid: int) -> None:
+        """The core reports the end of a process."""
+        for service in self.services:
+            service.died(pid)
+
     def running(self, stream: SimulatedStream) -> None:
         """A stream begins to be pumped."""
         self._streams[stream.peer_id] = stream
@@ -312,12 +320,16 @@ class SimulatedNode:
             self._trace(f"begins session {peer.link.session} with {peer.id}")
         self.world.promises.session_began(self, peer.id, peer.link.session)
         self.core.add_peer(peer.id, peer.link.session)
+        for service in self.services:
+            service.peer_up(peer.id)
 
     def end_session(self, peer: Peer, reason: str) -> None:
         if self.world.tracing:
             self._trace(f"ends its session with {peer.id}: {reason}")
         self.world.promises.session_ended(self, peer.id, reason)
         self.core.remove_peer(peer.id)
+        for service in self.services:
+            service.peer_lost(peer.id)
 
     def send(self, peer: Peer, envelope: node_pb2.Envelope) -> None:
         if envelope.HasField("gossip"):
@@ -339,6 +351,14 @@ class SimulatedNode:
 
     # --- what comes in ----------------------------------------------------------------------
 
+    def hand_over(self, peer_id: int, session: int, envelopes: list[node_pb2.Envelope]) -> None:
+        """Pass on what a peer's node itself has sent to the other thread, in the order of calls."""
+        world = self.world
+        self._handed_over_at_s = max(
+            self._handed_over_at_s, world.now_s + world.random.random() * world.hop_s
+        )
+        world.at(self._handed_over_at_s, self, self.take_envelopes, peer_id, session, envelopes)
+
     def take_envelopes(self, peer_id: int, session: int, envelopes: list[node_pb2.Envelope]) -> None:
         """Take what a peer's node itself has sent."""
         now_s = self.world.now_s
@@ -353,4 +373,8 @@ class SimulatedNode:
                     self.peering.probe(peer, envelope.probe)
                 case "probe_reply":
                     self.peering.probe_replied(now_s, envelope.probe_reply)
+                case kind:
+                    for service in self.services:
+                        if service.kind == kind:
+                            service.received(peer_id, getattr(envelope, kind))
         self.changed()

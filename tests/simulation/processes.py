@@ -370,6 +370,8 @@ class Process:
         self.alive = False
         del core.processes[self.pid]
         core.promises.died(self.pid)
+        if core.node.services:
+            core.world.hop(core.node, core.node.process_died, self.pid)
         for signal in self._inbox:
             core.answer_for_dead(signal, NO_PROCESS)
         self._inbox.clear()

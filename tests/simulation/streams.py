@@ -208,7 +208,7 @@ class SimulatedStream:
             if link.receive(frame):
                 envelopes = self.node.core.deliver(self.peer_id, link.session, frame)
                 if envelopes:
-                    self.world.hop(self.node, self.node.take_envelopes, self.peer_id, link.session, envelopes)
+                    self.node.hand_over(self.peer_id, link.session, envelopes)
         except InvalidError as error:
             self._finish(INVALID, error.message)
             return
