@@ -409,10 +409,12 @@ class Peering:
     # --- second opinions --------------------------------------------------------------------
 
     def _ask(self, peer: Peer) -> None:
-        others = [other for other in self._peers.values() if other.stream is not None and other is not peer]
+        others = [other for other in self._peers.values() if other.link is not None and other is not peer]
+        self._random.shuffle(others)
+        others.sort(key=lambda other: other.stream is None)  # a stream that just broke may be back in time
         self._references += 1
         peer.question = self._references
-        for other in self._random.sample(others, min(PROBERS, len(others))):
+        for other in others[:PROBERS]:
             probe = node_pb2.Probe(reference=self._references, node=peer.id)
             self._actions.send(other, node_pb2.Envelope(probe=probe))
 
