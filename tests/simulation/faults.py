@@ -60,12 +60,12 @@ class Faults:
         self._open: list[Callable[[], None]] = []
         self._over = False
 
-    def run(self, count: int) -> None:
-        """Let faults begin during FAULTY_S, and undo all of them."""
+    def run(self, count: int, during_s: float = FAULTY_S) -> None:
+        """Let some faults begin, and undo all of them."""
         world = self._world
         for _ in range(count):
-            world.after(self._random.uniform(0.0, FAULTY_S), None, self._begin)
-        world.run_for(FAULTY_S + 2.0)
+            world.after(self._random.uniform(0.0, during_s), None, self._begin)
+        world.run_for(during_s + 2.0)
         self._over = True
         for undo in list(self._open):
             undo()
@@ -207,6 +207,11 @@ class Faults:
             self._world.after(max(lasting_s, 1.5), None, self._world.restart, host)
 
 
+def never(host: int, peer_host: int) -> bool:
+    """No session may end."""
+    return False
+
+
 def void(_: object) -> None:
     """Nothing comes of it."""
 
@@ -233,7 +238,11 @@ def simulate(seed: int, *, trace: bool = False) -> Promises:
             world.network.max_latency_s = random.choice([0.003, 0.003, 0.05])
             world.hop_s = random.choice([0.002, 0.002, 0.02]) if timings.node_timeout_s >= 5 else 0.002
         cluster.start_all()
-        world.promises.must_not_end = gentle
-        Faults(cluster, gentle=gentle).run(random.randint(2, 9))
+        if gentle:
+            world.promises.may_end = never
+        count, during_s = random.randint(2, 9), FAULTY_S
+        if random.random() < 0.05:
+            count, during_s = 30, 5 * FAULTY_S
+        Faults(cluster, gentle=gentle).run(count, during_s)
         cluster.rest(REST_S + REST_PER_START_S * world.started)
         return world.promises

@@ -42,7 +42,7 @@ class SimulatedNode:
         """`seeds`: hosts to join; `rejoins`: again whenever no live member is there, or until one was."""
         self.world = world
         self.host = host
-        self.id = world.draw_id()
+        self.id = world.draw_id(host)
         self.stopped = False
         self.frozen = False
         self.deferred: list[tuple[Callable[..., None], tuple[Any, ...]]] = []

@@ -6,6 +6,7 @@ Sees everything in all nodes at once, which no node does. A broken promise is a 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from luna.cluster import link_layer
@@ -62,8 +63,8 @@ class Promises:
         self.messages = 0
         self.notices = 0
         self.sessions_ended = 0
-        self.must_not_end = False
-        """the faults are such that every session has to survive them"""
+        self.may_end: Callable[[int, int], bool] = lambda host, peer_host: True
+        """whether the faults are such that a session between two hosts need not survive them"""
 
     def broken(self, what: str) -> None:
         """Raise a Violation."""
@@ -132,7 +133,7 @@ class Promises:
             return
         self.sessions_ended += 1
         self._sessions[session].ended.add(node.id)
-        if self.must_not_end:
+        if not self.may_end(node.host, self._world.host_of_id(peer_id)):
             self.broken(f"{node} ended a session with {peer_id} without need: {reason}")
 
     def fatal(self, node: SimulatedNode, refusal: node_pb2.Refusal, detail: str) -> None:

@@ -8,6 +8,7 @@ from luna.cluster.keeping import DEFAULT_TIMINGS
 from luna.cluster.members import EventKind, MemberState
 
 from .cluster import Cluster, sides_of
+from .faults import Faults, never
 from .network import address_of
 from .streams import Dial
 from .world import World
@@ -59,7 +60,7 @@ def test_halves_of_a_partition_go_on_alone_and_are_one_cluster_again_without_any
 @pytest.mark.parametrize("seed", range(5))
 def test_a_partition_shorter_than_anybodys_patience_ends_no_session(seed: int) -> None:
     cluster = cluster_of(4, seed)
-    cluster.world.promises.must_not_end = True
+    cluster.world.promises.may_end = never
     paths = sides_of(cluster.hosts, [0, 1])
     block(cluster.world, paths)
     cluster.world.run_for(0.35 * TIMEOUT_S)  # keepalive gives up after 0.4 of it, at the earliest
@@ -83,7 +84,7 @@ def test_a_frozen_node_is_dead_in_time_and_a_member_again_when_it_thaws(seed: in
 
 def test_a_pause_shorter_than_the_timeout_ends_no_session() -> None:
     cluster = cluster_of(3)
-    cluster.world.promises.must_not_end = True
+    cluster.world.promises.may_end = never
     cluster.nodes[2].freeze()
     cluster.world.run_for(0.35 * TIMEOUT_S)
     cluster.nodes[2].thaw()
@@ -107,7 +108,7 @@ def test_a_pair_that_is_cut_while_a_third_reaches_both_loses_its_session_and_no_
 @pytest.mark.parametrize("seed", range(5))
 def test_a_pair_that_is_cut_shorter_than_its_window_goes_on_with_its_session(seed: int) -> None:
     cluster = cluster_of(3, seed)
-    cluster.world.promises.must_not_end = True
+    cluster.world.promises.may_end = never
     block(cluster.world, [(0, 1), (1, 0)])
     cluster.world.run_for(1.2 * TIMEOUT_S)  # noticed after 0.4 of it, at the earliest, and then as long again
     unblock(cluster.world, [(0, 1), (1, 0)])
@@ -118,7 +119,7 @@ def test_a_pair_that_is_cut_shorter_than_its_window_goes_on_with_its_session(see
 def test_an_answer_to_an_offer_that_is_lost_again_and_again_ends_no_session(seed: int) -> None:
     cluster = cluster_of(2, seed)
     world = cluster.world
-    world.promises.must_not_end = True
+    world.promises.may_end = never
     lost = 0
     for end in list(world.network.ends):
         world.network.reset(end)
@@ -135,7 +136,7 @@ def test_an_answer_to_an_offer_that_is_lost_again_and_again_ends_no_session(seed
 def test_the_first_answer_may_be_lost_and_what_was_sent_on_the_strength_of_it_arrives(seed: int) -> None:
     cluster = Cluster(seed, 2, pause_s=0.02)
     world = cluster.world
-    world.promises.must_not_end = True
+    world.promises.may_end = never
     for host in cluster.hosts:
         cluster.start(host)
     lost = 0
@@ -199,6 +200,22 @@ def test_a_verdict_about_a_member_is_not_heeded_by_who_has_an_open_stream_to_it(
     assert accused.membership.own.incarnation == 1
 
 
+@pytest.mark.parametrize("seed", range(30))
+def test_a_bad_path_between_two_nodes_costs_nobody_else(seed: int) -> None:
+    cluster = cluster_of(3 + seed % 3, seed)
+    world, random = cluster.world, cluster.random
+    world.promises.may_end = lambda host, peer_host: {host, peer_host} == {0, 1}
+    faults = Faults(cluster, gentle=True)
+    for _ in range(4):
+        paths = random.choice([[(0, 1), (1, 0)], [(0, 1)], [(1, 0)]])
+        faults._block(paths, TIMEOUT_S * random.uniform(0.1, 2.5))
+        faults.break_connections(0.0)
+        world.run_for(random.uniform(0.0, 2 * TIMEOUT_S))
+    world.run_for(3 * TIMEOUT_S)
+    cluster.rest(HEALED_S)
+    assert world.promises.events[EventKind.DIED] == 0
+
+
 def test_a_goodbye_is_not_taken_for_a_death_and_is_heard_of_behind_a_partition() -> None:
     cluster = cluster_of(4)
     left = cluster.nodes[3]
@@ -212,7 +229,7 @@ def test_a_goodbye_is_not_taken_for_a_death_and_is_heard_of_behind_a_partition()
 
 def test_a_slow_reader_keeps_nobody_elses_messages() -> None:
     cluster = cluster_of(3)
-    cluster.world.promises.must_not_end = True
+    cluster.world.promises.may_end = never
     cluster.world.network.slow_hosts[2] = 0.2
     first, second, slow = (cluster.nodes[host] for host in (0, 1, 2))
     sender = first.core.spawn(survives=True)

@@ -48,7 +48,7 @@ class World:
         self.started_on: Counter[int] = Counter()
         self.start: Callable[[int], SimulatedNode]
         """Start a node on a host; set by whoever builds the world."""
-        self._used_ids: set[int] = set()
+        self._used_ids: dict[int, int] = {}  # to the host
         self._events: list[tuple[float, int, SimulatedNode | None, Callable[..., None], tuple[Any, ...]]] = []
         self._order = 0
         self.events_done = 0
@@ -110,12 +110,12 @@ class World:
 
     # --- hosts ------------------------------------------------------------------------------
 
-    def draw_id(self) -> int:
+    def draw_id(self, host: int) -> int:
         """A node id that no node of this world has had."""
         while True:
             node_id = self.random.randrange(1, 1 << 23)
             if node_id not in self._used_ids:
-                self._used_ids.add(node_id)
+                self._used_ids[node_id] = host
                 return node_id
 
     def restart(self, host: int) -> None:
@@ -126,6 +126,10 @@ class World:
     def nodes(self) -> list[SimulatedNode]:
         """The nodes that run, frozen ones among them."""
         return list(self.running.values())
+
+    def host_of_id(self, node_id: int) -> int:
+        """The host on which a node was started, which need not run any more."""
+        return self._used_ids[node_id]
 
     def node_of(self, pid: int) -> SimulatedNode | None:
         """The running node that a process belongs to."""
