@@ -50,6 +50,7 @@ def config_from_proto(message: node_pb2.ProcessConfig) -> ProcessConfig:
     variables = [(variable.key, variable.value) for variable in message.environment_variables]
     _check_texts("arguments", message.arguments)
     _check_texts("environment variables", [f"{key}={value}" for key, value in variables])
+    _check_texts("directories", [path for each in message.preopens for path in (each.guest, each.host)])
     if len(message.preopens) > MAX_PREOPENS:
         raise InvalidError(f"{len(message.preopens)} directories are more than the limit of {MAX_PREOPENS}")
     prefixes = message.namespaces.prefixes
@@ -70,7 +71,9 @@ def config_from_proto(message: node_pb2.ProcessConfig) -> ProcessConfig:
 
 
 def check_entry(entry: str) -> str:
-    """`entry` itself if it is not too long for an entry function's name. Raises InvalidError."""
+    """`entry` itself if an entry function can have that name. Raises InvalidError."""
+    if "\0" in entry:
+        raise InvalidError("the name of an entry function cannot contain a zero byte")
     if len(entry.encode(errors="surrogatepass")) > MAX_ENTRY_BYTES:
         raise InvalidError(f"the name of the entry function is longer than {MAX_ENTRY_BYTES} bytes")
     return entry

@@ -1,8 +1,9 @@
-"""Spawning on other nodes: the guest's calls, and what peers ask of this node.
+"""Spawning on other nodes: what the native core leaves to Python, and what commands ask for.
 
-Owns the handler of `lunatic::distributed::spawn` and the Spawn and SpawnReply envelopes, with the table of
-spawns that wait for a reply. Lives on trio. The processes themselves are the scheduler's, the modules the
-library's.
+Guests' spawns are the core's (`scheduler/_remote_spawn.pyx`), on both sides, as long as the module is in
+memory. Here are modules that are not, spawns that are not valid, and those that no process asked for, with
+the table of these that wait for a reply. Lives on trio. The processes themselves are the scheduler's, the
+modules the library's.
 
 What a guest gets: 0 and the pid; 1 if the node is unknown, gone, or refuses; 2 if the module is unknown; 9027
 if no answer came in time; an error id stands in the place of the pid for each but 0. Lunatic traps where this
@@ -21,14 +22,7 @@ import structlog
 import trio
 
 from luna.cluster.members import NodeInfo
-from luna.node.convert import (
-    PARAM_BYTES,
-    check_entry,
-    config_from_proto,
-    config_to_proto,
-    params_from_guest,
-    params_from_proto,
-)
+from luna.node.convert import check_entry, config_from_proto, params_from_proto
 from luna.node.library import Library
 from luna.node.peer_services import Handler
 from luna.node.status import LimitError
@@ -42,28 +36,28 @@ from luna.proto.errors import (
     RefusedError,
 )
 from luna.proto.ids import is_node_id, node_of
-from luna.proto.limits import MAX_DETAIL_LENGTH, MAX_ENTRY_BYTES, MAX_PARAMS
-from luna.scheduler.births import Born, Spawn
+from luna.proto.limits import MAX_DETAIL_LENGTH
+from luna.scheduler.births import Born, Spawn, check_environment
 from luna.scheduler.modules import Module
-from luna.scheduler.requests import GuestTrap, Request
+from luna.scheduler.requests import FoundModule, Request
 from luna.scheduler.runtime import Runtime
 
 _log = structlog.get_logger(__name__)
 
-NAMESPACE = "lunatic::distributed"
+GUEST_CALLS = (
+    ("lunatic::distributed", "spawn"),
+    ("lunatic::distributed", "spawn@0.12"),
+    ("luna::distributed", "spawn_monitored"),
+)
 
 MAX_PENDING_SPAWNS = 1024
-"""spawns of one peer in flight, each way; further ones are refused. Ten milliseconds' worth at full rate, and
-few enough that a peer that stops answering holds little memory."""
+"""spawns of one peer in flight here, each way; further ones are refused. The core counts its own as well
+(PENDING_SPAWNS_MAX)."""
 
 SPAWN_TIMEOUT_S = 60.0
 """seconds for a remote spawn, its module shipped and compiled; a peer that is gone fails it much earlier."""
 
-OWN_CONFIG = -1
-NO_LINK = 0
-SPAWNED, UNREACHABLE, MODULE_UNKNOWN, TIMEOUT = 0, 1, 2, 9027
-
-_U32 = 0xFFFF_FFFF
+UNREACHABLE, MODULE_UNKNOWN = 1, 2
 
 
 class SpawnTimeoutError(BrokenError):
@@ -84,8 +78,8 @@ class RemoteSpawn:
 
     def register(self) -> None:
         """Handle the guest's calls from now on."""
-        self._runtime.set_handler(NAMESPACE, "spawn", self._on_guest_spawn)
-        self._runtime.set_handler(NAMESPACE, "spawn@0.12", self._on_guest_spawn_linked)
+        for namespace, name in GUEST_CALLS:
+            self._runtime.set_handler(namespace, name, self._on_guest_spawn)
 
     def handlers(self) -> Mapping[str, Handler]:
         """The messages it takes from peers (PeerService)."""
@@ -93,58 +87,19 @@ class RemoteSpawn:
 
     # --- the guest's side -------------------------------------------------------------------
 
-    async def _on_guest_spawn(self, request: Request) -> int:
-        return await self._spawn_for_guest(request, NO_LINK, *map(int, request.args))
-
-    async def _on_guest_spawn_linked(self, request: Request) -> int:
-        return await self._spawn_for_guest(request, *map(int, request.args))
-
-    async def _spawn_for_guest(
-        self, request: Request, link_tag: int, node_id: int, config_id: int, module_id: int, *rest: int
-    ) -> int:
-        entry_at, entry_len, params_at, params_len, id_at = (argument & _U32 for argument in rest)
-        own = request.config
-        if not own.can_spawn_processes:
-            raise GuestTrap(f"{request.full_name}: this process may not spawn processes")
-        config = own if config_id == OWN_CONFIG else request.lookup_config(config_id).within(own)
-        # What is too long is refused before it is copied.
-        if entry_len > MAX_ENTRY_BYTES or params_len >= (MAX_PARAMS + 1) * PARAM_BYTES:
-            raise GuestTrap(
-                f"{request.full_name}: a function name has at most {MAX_ENTRY_BYTES} bytes, "
-                f"and it takes at most {MAX_PARAMS} parameters"
-            )
-        entry = request.read_text(entry_at, entry_len)
+    async def _on_guest_spawn(self, request: Request) -> int | FoundModule:
+        """The core spawns natively; it asks only for a module that is not in memory, and goes on with it."""
+        *_, module_id, _, _, _, _, id_at = map(int, request.args)
         try:
-            params = params_from_guest(request.read(params_at, params_len))
-        except InvalidError as error:
-            raise GuestTrap(f"{request.full_name}: {error.message}") from None
-        request.write_u64(id_at, 0)  # a bad pointer traps now and not when the process already runs
-        try:
-            module = self._runtime.find_module_by_id(module_id)
-            if module is None:
-                module = await self._library.by_id(module_id)
-            spawn = node_pb2.Spawn(
-                parent=request.pid,
-                environment=request.environment,
-                module=module.sha256,
-                module_name=module.name,
-                entry=entry,
-                params=params,
-                config=config_to_proto(config),
-                link=link_tag != NO_LINK,
-                link_tag=link_tag,
-            )
-            pid = await self.spawn(node_id, spawn)
+            return FoundModule(await self._library.by_id(module_id))
         except LunaError as error:
             request.write_u64(id_at, request.add_error(error.message))
-            if isinstance(error, SpawnTimeoutError):
-                return TIMEOUT
             return MODULE_UNKNOWN if isinstance(error, NotFoundError) else UNREACHABLE
-        request.write_u64(id_at, pid)
-        return SPAWNED
 
     async def spawn(self, node_id: int, spawn: node_pb2.Spawn) -> int:
-        """Have the node `node_id`, which may be this one, do `spawn` (its reference is set here); the pid.
+        """Have the node `node_id`, which may be this one, do `spawn`, which no process asks for; the pid.
+
+        Its reference is set here.
 
         Raises BrokenError if the node is unknown or goes away, SpawnTimeoutError if it does not answer,
         LimitError if too many spawns are under way or it is at a limit, NotFoundError if the module cannot be
@@ -214,7 +169,7 @@ class RemoteSpawn:
         return pid
 
     def spawn_replied(self, peer: NodeInfo, reply: node_pb2.SpawnReply) -> None:
-        """A SpawnReply came; one that nobody waits for any more is dropped."""
+        """A SpawnReply for no process came; one that nobody waits for any more is dropped."""
         pending = self._pending.get(peer.id, {}).get(reply.reference)
         if pending is None:
             return
@@ -239,7 +194,7 @@ class RemoteSpawn:
     # --- the serving side -------------------------------------------------------------------
 
     def spawn_requested(self, peer: NodeInfo, spawn: node_pb2.Spawn) -> None:
-        """A Spawn came: do it and reply. Raises InvalidError for a forged parent.
+        """A Spawn came that the core left: do it and reply. Raises InvalidError for a forged parent.
 
         With the module at hand no task is needed, which would cost as much as the rest.
         """
@@ -247,6 +202,11 @@ class RemoteSpawn:
             raise InvalidError("a spawn for a process of another node")
         if len(self._serving[peer.id]) >= MAX_PENDING_SPAWNS:
             self._refuse(peer.id, spawn, node_pb2.LIMIT, f"over {MAX_PENDING_SPAWNS} spawns are under way")
+            return
+        try:
+            _check(spawn)
+        except InvalidError as error:  # before a module is fetched for it
+            self._refuse(peer.id, spawn, node_pb2.INSTANTIATION, error.message)
             return
         module = self._runtime.find_module(spawn.module)
         if module is not None:
@@ -277,6 +237,12 @@ class RemoteSpawn:
                 self._served(peer.id, served)
 
     def _start(self, peer: NodeInfo, spawn: node_pb2.Spawn, module: Module) -> None:
+        if not spawn.parent:
+            self._start_for_nobody(peer, spawn, module)
+        elif not self._runtime.peers.serve_spawn(peer.id, spawn.SerializeToString()):
+            self._refuse(peer.id, spawn, node_pb2.INSTANTIATION, "what was asked for is not valid")
+
+    def _start_for_nobody(self, peer: NodeInfo, spawn: node_pb2.Spawn, module: Module) -> None:
         def born(error: LunaError | None) -> None:
             self._served(peer.id, served)
             if error is None:
@@ -295,21 +261,18 @@ class RemoteSpawn:
             served = self._serve(peer.id, lambda: self._runtime.kill(pid))
 
     def _begin(self, spawn: node_pb2.Spawn, module: Module, born: Born) -> int:
-        """Start the process; `born`, called later, says whether it lives. Raises LunaError."""
-        if spawn.monitor:
-            raise InvalidError("this node cannot monitor a process from its birth on")
+        """Start a process that no other asked for; `born`, called later, says whether it lives.
+
+        Raises LunaError.
+        """
         return self._runtime.spawn_soon(
             Spawn(
                 module=module,
-                # A guest always names the function, by "" too; a command may leave it out.
-                entry=check_entry(spawn.entry if spawn.parent else spawn.entry or "_start"),
+                entry=spawn.entry or "_start",
                 params=params_from_proto(spawn.params),
                 config=config_from_proto(spawn.config),
                 environment=spawn.environment,
-                parent=spawn.parent,
-                link_tag=spawn.link_tag if spawn.link else None,
-                # A guest is not told of a bad entry: its child is born and fails, as on its own node.
-                check_entry=not spawn.parent,
+                check_entry=True,
             ),
             born,
         )
@@ -330,7 +293,10 @@ class RemoteSpawn:
         self, peer_id: int, spawn: node_pb2.Spawn, failure: node_pb2.SpawnFailure, error: str
     ) -> None:
         text = error[:MAX_DETAIL_LENGTH]
-        self._reply(peer_id, node_pb2.SpawnReply(reference=spawn.reference, failure=failure, error=text))
+        self._reply(
+            peer_id,
+            node_pb2.SpawnReply(reference=spawn.reference, failure=failure, error=text, to=spawn.parent),
+        )
 
     def _reply(self, peer_id: int, reply: node_pb2.SpawnReply) -> None:
         # False only if the peer is gone, and then nobody waits for the answer.
@@ -352,6 +318,16 @@ class _Pending:
         self.answered = trio.Event()
         self.pid = 0
         self.error: LunaError | None = None
+
+
+def _check(spawn: node_pb2.Spawn) -> None:
+    """Raise InvalidError for what breaks a limit, or makes no sense."""
+    if not spawn.parent and (spawn.link or spawn.monitor):
+        raise InvalidError("no process asked for it that it could be linked to or monitored by")
+    check_entry(spawn.entry)
+    params_from_proto(spawn.params)
+    config_from_proto(spawn.config).check_texts()
+    check_environment(spawn.environment)
 
 
 def _not_connected(node_id: int) -> BrokenError:

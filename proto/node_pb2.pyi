@@ -399,16 +399,18 @@ class Spawn(_message.Message):
     def __init__(self, reference: _Optional[int] = ..., parent: _Optional[int] = ..., environment: _Optional[int] = ..., module: _Optional[bytes] = ..., entry: _Optional[str] = ..., params: _Optional[_Iterable[_Union[Param, _Mapping]]] = ..., config: _Optional[_Union[ProcessConfig, _Mapping]] = ..., link: _Optional[bool] = ..., link_tag: _Optional[int] = ..., monitor: _Optional[bool] = ..., module_name: _Optional[str] = ...) -> None: ...
 
 class SpawnReply(_message.Message):
-    __slots__ = ("reference", "pid", "failure", "error")
+    __slots__ = ("reference", "pid", "failure", "error", "to")
     REFERENCE_FIELD_NUMBER: _ClassVar[int]
     PID_FIELD_NUMBER: _ClassVar[int]
     FAILURE_FIELD_NUMBER: _ClassVar[int]
     ERROR_FIELD_NUMBER: _ClassVar[int]
+    TO_FIELD_NUMBER: _ClassVar[int]
     reference: int
     pid: int
     failure: SpawnFailure
     error: str
-    def __init__(self, reference: _Optional[int] = ..., pid: _Optional[int] = ..., failure: _Optional[_Union[SpawnFailure, str]] = ..., error: _Optional[str] = ...) -> None: ...
+    to: int
+    def __init__(self, reference: _Optional[int] = ..., pid: _Optional[int] = ..., failure: _Optional[_Union[SpawnFailure, str]] = ..., error: _Optional[str] = ..., to: _Optional[int] = ...) -> None: ...
 
 class Gossip(_message.Message):
     __slots__ = ("members",)

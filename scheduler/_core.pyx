@@ -9,6 +9,7 @@ from cython.operator cimport dereference as deref
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, strncpy
 
+from luna.scheduler._code cimport init_modules, list_module
 from luna.scheduler._clock cimport empty_clock, init_clock, run_clock
 from luna.scheduler._delivery cimport bring_peer_up, deliver, deliver_frame, take_peer_down, tell
 from luna.scheduler._events cimport *
@@ -20,10 +21,11 @@ from luna.scheduler._names cimport *
 from luna.scheduler._namespaces cimport allow_namespace, refuse_everything
 from luna.scheduler._output cimport new_output
 from luna.scheduler._peers cimport (
-    close_peers, consume_frame, current_session, find_peer, frame_size, init_peers, queue_bytes,
+    await_frames, close_peers, consume_frame, current_session, find_peer, frame_size, init_peers, queue_bytes,
 )
 from luna.scheduler._platform cimport *
 from luna.scheduler._process cimport free_process, launch, new_process
+from luna.scheduler._remote_spawn cimport serve_order
 from luna.scheduler._runqueue cimport init_queues, wake_everybody
 from luna.scheduler._signals cimport *
 from luna.scheduler._stacks cimport stacks_in_use, use_slab_stacks
@@ -157,6 +159,7 @@ cdef class Core:
         init_clock(self.runtime)
         init_table(self.runtime)
         init_names(self.runtime)
+        init_modules(self.runtime)
         if not init_events(self.runtime) or not init_peers(self.runtime):
             raise OSError("no file descriptor left for the runtime")
 
@@ -241,6 +244,7 @@ cdef class Core:
             pthread_mutex_unlock(&runtime.clock_lock)
             pthread_join(runtime.clock_thread, NULL)
             if not stuck:
+                await_frames(runtime)
                 self.destroy_processes()
                 empty_clock(runtime)
                 clear_names(runtime)
@@ -281,7 +285,9 @@ cdef class Core:
         self.runtime.row_count = table.count
         self.host_table = table
 
-    def module(self, bytes sha256, int64_t number, bint uses_wasi, size_t engine, size_t fuel_engine, size_t code) -> NativeModule:
+    def module(
+        self, bytes sha256, int64_t number, bytes name, bint uses_wasi, size_t engine, size_t fuel_engine, size_t code
+    ) -> NativeModule:
         """Wrap linked code (a wasmtime_instance_pre_t, taken over)."""
         cdef NativeModule wrapped = NativeModule.__new__(NativeModule)
         cdef Module* module
@@ -292,6 +298,7 @@ cdef class Core:
         module.runtime = self.runtime
         memcpy(module.sha256, PyBytes_AS_STRING(sha256), 32)
         module.id = number
+        module.name = copy_text(name, len(name))
         module.uses_wasi = uses_wasi
         module.engine = <wasm_engine_t*>engine
         module.fuel_engine = <wasm_engine_t*>fuel_engine
@@ -301,6 +308,7 @@ cdef class Core:
         luna_add64(&self.runtime.counters[COUNT_MODULES], 1)
         wrapped.module = module
         wrapped.host_table = self.host_table
+        list_module(module)
         return wrapped
 
     cdef Config* make_config(self, config) except NULL:
@@ -634,6 +642,36 @@ cdef class Core:
         """Queue one serialized Envelope; False when there is no such peer."""
         cdef Peer* peer = find_peer(self.runtime, node_id)
         return peer != NULL and queue_bytes(peer, PyBytes_AS_STRING(envelope), len(envelope))
+
+    def serve_spawn(self, int node_id, bytes spawn) -> bool:
+        """Start a child for a process of a peer from a serialized Spawn, or refuse it, and answer the peer.
+
+        False when its module is not in memory, no process asked for it, or it is not valid.
+        """
+        cdef Peer* peer = find_peer(self.runtime, node_id)
+        cdef const uint8_t* body = <const uint8_t*>PyBytes_AS_STRING(spawn)
+        cdef size_t size = len(spawn)
+        cdef int served = 1
+        if peer == NULL:
+            return True  # nobody waits for an answer
+        with nogil:
+            pthread_mutex_lock(&peer.inbound_lock)
+            if not peer.down:
+                served = serve_order(self.runtime, peer, body, size)
+            pthread_mutex_unlock(&peer.inbound_lock)
+        return served != 0
+
+    def peer_spawns(self, int node_id) -> tuple | None:
+        """(asked of a peer, being done for it, refused to it) so far, None if unknown.
+
+        The first two are those not answered yet.
+        """
+        cdef Peer* peer = find_peer(self.runtime, node_id)
+        if peer == NULL:
+            return None
+        return (
+            luna_load(&peer.spawns_asked), luna_load(&peer.spawns_served), luna_load64(&peer.spawns_refused)
+        )
 
     def peer_statistics(self, int node_id) -> tuple | None:
         """(queued bytes, frames in, out, envelopes in, out, bytes in, out), None if unknown."""

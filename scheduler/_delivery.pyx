@@ -8,6 +8,7 @@ must learn goes back: a link dies, a monitor fires, `exists` is answered.
 from luna.scheduler._codec cimport FIRST_PYTHON_FIELD, Wire, decode, next_field
 from luna.scheduler._peers cimport bring_up, find_peer, make_peer, queue_signal, take_down
 from luna.scheduler._platform cimport *
+from luna.scheduler._remote_spawn cimport FIELD_SPAWN, FIELD_SPAWN_REPLY, answer_late, deliver_answer, serve_order
 from luna.scheduler._signals cimport append, free_signal, new_signal, reserve
 from luna.scheduler._table cimport is_alive, post
 from luna.scheduler._types cimport *
@@ -26,6 +27,9 @@ cdef void answer_for_dead(Runtime* runtime, Signal* signal, int64_t target, int 
     elif signal.kind == SIGNAL_EXISTS:
         answer = new_signal(runtime, SIGNAL_EXISTS_REPLY, target)
         answer.value = signal.value
+    elif signal.kind == SIGNAL_SPAWNED and signal.value != 0 and signal.sender >> NODE_SHIFT != runtime.node_id:
+        answer_late(runtime, signal, target)
+        return
     else:
         return
     answer.exit = <uint8_t>exit
@@ -140,6 +144,7 @@ cdef int deliver_frame(Runtime* runtime, Peer* peer, uint64_t session, const uin
     cdef pair[size_t, size_t] extent
     cdef int64_t envelopes = 0
     cdef int good = 1
+    cdef int is_for_python
     pthread_mutex_lock(&peer.inbound_lock)
     if peer.down or peer.session != session:
         pthread_mutex_unlock(&peer.inbound_lock)
@@ -155,6 +160,12 @@ cdef int deliver_frame(Runtime* runtime, Peer* peer, uint64_t session, const uin
         if 1 <= wire.field <= 10:
             good = deliver_wire(runtime, peer, &wire)
         elif wire.field >= FIRST_PYTHON_FIELD:
+            if wire.field == FIELD_SPAWN and serve_order(runtime, peer, wire.body, wire.body_size):
+                continue
+            if wire.field == FIELD_SPAWN_REPLY:
+                good = deliver_answer(runtime, peer, wire.body, wire.body_size, &is_for_python)
+                if not good or not is_for_python:
+                    continue
             extent.first = <size_t>(bytes - data)
             extent.second = number
             for_python.push_back(extent)

@@ -17,7 +17,8 @@ from luna.scheduler._failure cimport end_with_error, end_with_status, end_with_t
 from luna.scheduler._output cimport hold
 from luna.scheduler._peers cimport block
 from luna.scheduler._platform cimport *
-from luna.scheduler._process cimport bury, drain, end, free_process, link_to
+from luna.scheduler._process cimport be_watched, bury, drain, end, free_process, link_to
+from luna.scheduler._remote_spawn cimport report_to_peer
 from luna.scheduler._runqueue cimport requeue_preempted
 from luna.scheduler._signals cimport free_signal, new_signal, retain_output, set_text
 from luna.scheduler._trace cimport trace_birth, trace_end
@@ -110,6 +111,9 @@ cdef void report_spawn(Process* process, const char* error) noexcept nogil:
     if process.spawn_token != 0:
         emit(runtime, EVENT_SPAWNED, process.spawn_token, pid, 0, NULL, error)
         return
+    if process.parent >> NODE_SHIFT != runtime.node_id:
+        report_to_peer(process, error)
+        return
     answer = new_signal(runtime, SIGNAL_SPAWNED, process.pid)
     answer.value = pid
     answer.tag = process.parent_wait
@@ -123,14 +127,20 @@ cdef void be_born(Process* process) noexcept nogil:
     """Instantiated: link, tell the parent, and wait until it has gone on.
 
     A child that ran before its parent's spawn returned could end before the
-    parent's next call; programs rely on being first.
+    parent's next call; programs rely on being first. A parent on another node
+    is not waited for: it learns of the child and its link at once, by the answer.
     """
     cdef Runtime* runtime = process.runtime
+    cdef int is_asked_from_afar = process.spawn_token == 0 and process.parent >> NODE_SHIFT != runtime.node_id
     cdef Signal* link
     process.phase = PHASE_READY
     if runtime.trace & TRACE_LIVES:
         trace_birth(process)
-    if process.link_parent:
+    if process.monitor_parent:
+        be_watched(process, process.parent, process.parent_session)
+    if process.link_parent and is_asked_from_afar:
+        link_to(process, process.parent, process.link_tag, 0, process.parent_session)
+    elif process.link_parent:
         # Into the parent's signals first: it must know the link before any death.
         link = new_signal(runtime, SIGNAL_LINK, process.pid)
         link.value = process.link_tag
@@ -139,7 +149,7 @@ cdef void be_born(Process* process) noexcept nogil:
             deliver(runtime, link, process.parent, process.environment, NULL)
         else:
             free_signal(runtime, link)
-    if process.spawn_token == 0:
+    if process.spawn_token == 0 and not is_asked_from_afar:
         process.wait = WAIT_START
     report_spawn(process, NULL)
 

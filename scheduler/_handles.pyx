@@ -406,6 +406,14 @@ cdef class NativeRequest:
             set_text(signal, b"the answer is larger than 256 MiB")
         self.answer(signal, size_out)
 
+    def complete_with_module(self, NativeModule module) -> None:
+        """Let a spawn on another node go on, whose module was not in memory."""
+        cdef Signal* signal = new_signal(self.request.runtime, SIGNAL_RESULT, 0)
+        signal.exit = ANSWER_MODULE
+        add_resource(signal, RESOURCE_MODULE, module.module)
+        retain_module(module.module)
+        self.answer(signal, 0)
+
     def trap(self, bytes text) -> None:
         """Trap the process with this text."""
         cdef Signal* signal = new_signal(self.request.runtime, SIGNAL_RESULT, 0)

@@ -118,6 +118,7 @@ cdef void spawn_early(Process* process, wasmtime_caller_t* caller, Module* modul
     if not read_birth(process, caller, args, &birth):
         return
     birth.link_tag = link_tag
+    birth.monitor = 0
     birth.params_size -= birth.params_size % 17  # what is left of a last record counts for nothing
     birth.early = 1
     if home == NULL or home == own:

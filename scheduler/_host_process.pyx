@@ -104,6 +104,7 @@ cdef void spawn(void* env, wasmtime_caller_t* caller, const wasmtime_val_t* args
         fail(process, b"lunatic::process::spawn: this process has no config of that id")
         return
     birth.link_tag = args[0].of.i64
+    birth.monitor = 0
     birth.early = 0
     bear(process, module, config, own_environment(process), &birth)
 
@@ -143,6 +144,8 @@ cdef void bear(Process* process, Module* module, Config* config, EarlyEnvironmen
     cdef const char* wrong
     process.wait_writes = 1
     process.wait_out = birth.out
+    process.wait_node = -1
+    process.spawn_monitors = birth.monitor
     if luna_load(&runtime.pressure):
         release_config(runtime, config)
         spawn_failed(process, b"this node is short of memory and takes no new processes now")
@@ -168,6 +171,7 @@ cdef void bear(Process* process, Module* module, Config* config, EarlyEnvironmen
     child.parent = process.pid
     child.link_parent = birth.link_tag != 0
     child.link_tag = birth.link_tag
+    child.monitor_parent = birth.monitor
     child.checks_entry = birth.early
     enter_environment(child, environment)
     child.parent_wait = process.wait_sequence

@@ -84,6 +84,10 @@ cdef enum:
     CONFIG_ENTRIES_MAX = 4096
     CONFIG_BYTES_MAX = 2 * 1024 * 1024
     CONFIG_ENTRY_BYTES = 64
+    # bytes of one text, and directories, in a config that a peer sends;
+    # MAX_ARGUMENT_BYTES and MAX_PREOPENS of luna.proto.limits
+    CONFIG_TEXT_MAX = 128 * 1024
+    PREOPENS_MAX = 64
     # bytes kept of what one process wrote; LOG_BUFFER_BYTES of luna.proto.limits
     OUTPUT_BYTES_MAX = 256 * 1024
     # bytes taken of one write; the guest writes the rest again
@@ -113,6 +117,18 @@ cdef enum:
     # level at which they go on
     PEER_HIGH_WATER = 8 * 1024 * 1024
     PEER_LOW_WATER = 2 * 1024 * 1024
+    # spawns of one peer in flight, each way; further ones are refused. Thirty
+    # milliseconds' worth at full rate, and few enough that a peer that stops
+    # answering holds little memory. MAX_PENDING_SPAWNS of luna.node.remote_spawn
+    PENDING_SPAWNS_MAX = 1024
+    # bytes of a spawn up to which it is sent whatever is queued for the peer;
+    # larger ones, for their config, are refused while senders are suspended
+    SPAWN_SMALL_BYTES = 16 * 1024
+    # milliseconds for a spawn on another node, its module shipped and compiled;
+    # a peer that is gone fails it much earlier. SPAWN_TIMEOUT_S there
+    SPAWN_TIMEOUT_MS = 60_000
+    # bytes of the text that says why a spawn for a peer failed
+    SPAWN_ERROR_BYTES = 1024
     # milliseconds of a wait or a timer; longer ones count as that. It is 278
     # years: nanoseconds from now on are still an int64_t
     MILLISECONDS_MAX = 8_796_093_022_207

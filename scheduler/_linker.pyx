@@ -9,7 +9,7 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset
 
 from luna.scheduler import _host_config, _host_group, _host_message, _host_misc, _host_process, _host_registry, _host_trap, _host_wasi
-from luna.scheduler import _host_early_message, _host_early_process
+from luna.scheduler import _host_distributed, _host_early_message, _host_early_process
 from luna.scheduler._guest cimport snprintf, trap
 from luna.scheduler._host_request cimport request, request_data
 from luna.scheduler._platform cimport *
@@ -20,6 +20,8 @@ KINDS = {"i": LUNA_WASM_I32, "I": LUNA_WASM_I64, "f": LUNA_WASM_F64}
 SENDING = ("send", "broadcast", "send_receive_skip_search", "send_after")
 RECEIVING = ("receive", "send_receive_skip_search")
 """Names of host calls of which the trace shows the message, besides their arguments."""
+SPAWNING = ("spawn", "spawn_monitored")
+"""Those of which it shows the process."""
 
 
 def native_functions() -> dict:
@@ -27,7 +29,7 @@ def native_functions() -> dict:
     functions: dict = {}
     for module in (
         _host_message, _host_group, _host_process, _host_registry, _host_config, _host_misc, _host_trap, _host_wasi,
-        _host_early_message, _host_early_process,
+        _host_early_message, _host_early_process, _host_distributed,
     ):
         functions.update(module.functions())
     return functions
@@ -91,7 +93,7 @@ cdef class HostTable:
             self.rows[index].result = <char>ord(result) if result else 0
             self.rows[index].sends = name in SENDING
             self.rows[index].receives = name in RECEIVING
-            self.rows[index].spawns = where == "native" and name == "spawn"
+            self.rows[index].spawns = where == "native" and name in SPAWNING
             self.rows[index].enters_guest = name == "catch"
             if where == "native":
                 address, native_suspends = native.pop((namespace, key))

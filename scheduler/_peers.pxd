@@ -2,6 +2,7 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 from luna.scheduler._types cimport *
 
 cdef int init_peers(Runtime* runtime) noexcept nogil
+cdef void await_frames(Runtime* runtime) noexcept nogil
 cdef void close_peers(Runtime* runtime) noexcept nogil
 cdef Peer* make_peer(Runtime* runtime, int node_id) noexcept nogil
 cdef void bring_up(Peer* peer, uint64_t session) noexcept nogil

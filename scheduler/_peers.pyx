@@ -14,6 +14,7 @@ from libc.string cimport memcpy, memmove
 
 from luna.scheduler._codec cimport ENVELOPE_HEADER_MAX, encode, write_varint
 from luna.scheduler._platform cimport *
+from luna.scheduler._remote_spawn cimport forget_peer_config
 from luna.scheduler._types cimport *
 
 
@@ -25,6 +26,18 @@ cdef int init_peers(Runtime* runtime) noexcept nogil:
     return runtime.outgoing_fd >= 0
 
 
+cdef void await_frames(Runtime* runtime) noexcept nogil:
+    """Wait until whatever frame is being delivered has been; those that come later see that the runtime stops."""
+    cdef Peer* peer
+    pthread_mutex_lock(&runtime.peers_lock)
+    peer = runtime.peers
+    pthread_mutex_unlock(&runtime.peers_lock)
+    while peer != NULL:
+        pthread_mutex_lock(&peer.inbound_lock)
+        pthread_mutex_unlock(&peer.inbound_lock)
+        peer = peer.next
+
+
 cdef void close_peers(Runtime* runtime) noexcept nogil:
     """Take every peer down; nobody is told."""
     cdef Peer* peer = runtime.peers
@@ -34,6 +47,7 @@ cdef void close_peers(Runtime* runtime) noexcept nogil:
         peer.down = 1
         empty(peer)
         pthread_mutex_unlock(&peer.lock)
+        forget_peer_config(peer)
         pthread_mutex_unlock(&peer.inbound_lock)
         peer = peer.next
     if runtime.outgoing_fd >= 0:
@@ -98,6 +112,7 @@ cdef void bring_up(Peer* peer, uint64_t session) noexcept nogil:
         peer.session = session
         peer.session_count += 1
         peer.signalled = 0
+        luna_store(&peer.spawns_asked, 0)
         peer.down = 0
     pthread_mutex_unlock(&peer.lock)
 

@@ -20,6 +20,7 @@ from luna.scheduler._names cimport forget_names
 from luna.scheduler._output cimport close_output
 from luna.scheduler._peers cimport bind, current_session, unbind
 from luna.scheduler._platform cimport *
+from luna.scheduler._remote_spawn cimport answer_late
 from luna.scheduler._runqueue cimport wake
 from luna.scheduler._signals cimport *
 from luna.scheduler._table cimport insert, lock_process, remove, take_inbox, unlock_process
@@ -273,6 +274,14 @@ cdef void watched_died(Process* process, int64_t target, int exit) noexcept nogi
     arrive(process, message)
 
 
+cdef void be_watched(Process* process, int64_t watcher, uint32_t session) noexcept nogil:
+    """Tell that process when this one ends; `session` as of bind_to_node."""
+    if process.watchers == NULL:
+        process.watchers = new unordered_set[int64_t]()
+    if bind_to_node(process, watcher, session) != NO_SESSION:
+        process.watchers.insert(watcher)
+
+
 cdef void go_on_sending(Process* process) noexcept nogil:
     process.blocked_node = 0
     process.wait = WAIT_NONE if process.wait == WAIT_ROOM else WAIT_DONE
@@ -320,21 +329,48 @@ cdef void node_down(Process* process, int node_id, uint32_t session) noexcept no
             process.watchers.erase(watching[index])
     if process.wait == WAIT_RESULT and process.wait_node == node_id:
         end_wait(process, 0)  # `exists` on a node that is gone
+    elif process.wait == WAIT_SPAWN and process.wait_node == node_id:
+        fail_far_spawn(process, b"node %d went away", node_id, 1)
 
 
 # -- signals ---------------------------------------------------------------------
 
+cdef void fail_far_spawn(Process* process, const char* words, int node_id, int result) noexcept nogil:
+    """No answer to a spawn on another node: it has an error, and the child, if there is one, will be killed."""
+    cdef char text[80]
+    snprintf(text, sizeof(text), words, node_id)
+    process.wait_value = add_error(process, text, strlen(text))
+    end_wait(process, result)
+
+
 cdef void spawned(Process* process, Signal* signal) noexcept nogil:
     """Answer to this process's spawn: the child's pid, or the text of an error."""
+    cdef int64_t child = signal.value
+    cdef Signal* kill
+    cdef int is_near = signal.sender >> NODE_SHIFT == process.runtime.node_id
     if process.wait != WAIT_SPAWN or signal.tag != process.wait_sequence:
+        if child != 0 and not is_near:
+            # The guest was told that it has no child.
+            kill = new_signal(process.runtime, SIGNAL_KILL, process.pid)
+            kill.session = signal.session
+            deliver(process.runtime, kill, child, process.environment, NULL)
         return
-    if signal.value != 0:
-        process.newborn = signal.value
-        process.wait_value = <uint64_t>signal.value
-        end_wait(process, 0)
-    else:
+    if child == 0:
         process.wait_value = add_error(process, signal.data, strlen(signal.data))
-        end_wait(process, 1)
+        end_wait(process, 1 if is_near else signal.exit)
+        return
+    process.wait_value = <uint64_t>child
+    end_wait(process, 0)
+    if is_near:
+        process.newborn = child
+    elif process.spawn_link_tag:
+        link_to(process, child, 0, process.spawn_link_tag, signal.session)
+    if process.spawn_monitors:
+        if process.watching == NULL:
+            process.watching = new unordered_set[int64_t]()
+        process.watching.insert(child)
+        if not is_near and bind_to_node(process, child, signal.session) == NO_SESSION:
+            watched_died(process, child, EXIT_NO_CONNECTION)
 
 
 cdef void handle(Process* process, Signal* signal) noexcept nogil:
@@ -355,10 +391,7 @@ cdef void handle(Process* process, Signal* signal) noexcept nogil:
     elif signal.kind == SIGNAL_LINK_DEATH:
         link_died(process, signal.sender, signal.tag, signal.exit)
     elif signal.kind == SIGNAL_MONITOR:
-        if process.watchers == NULL:
-            process.watchers = new unordered_set[int64_t]()
-        if bind_to_node(process, signal.sender, signal.session) != NO_SESSION:
-            process.watchers.insert(signal.sender)
+        be_watched(process, signal.sender, signal.session)
     elif signal.kind == SIGNAL_STOP_MONITORING:
         if process.watchers != NULL:
             process.watchers.erase(signal.sender)
@@ -382,7 +415,7 @@ cdef void handle(Process* process, Signal* signal) noexcept nogil:
             end_wait(process, signal.value)
             if signal.exit == ANSWER_TRAP:
                 process.wait_trap = copy_text(signal.data, strlen(signal.data))
-            elif signal.exit == ANSWER_DATA:
+            elif signal.exit >= ANSWER_DATA:
                 process.wait_data = signal
                 return
     elif signal.kind == SIGNAL_EXISTS_REPLY:
@@ -408,7 +441,10 @@ cdef void drain(Process* process) noexcept nogil:
     if luna_load(&process.timer_fired):
         luna_store(&process.timer_fired, 0)
         if process.has_timer and process.wait > WAIT_DONE:
-            end_wait(process, 0 if process.wait == WAIT_SLEEP else TIMED_OUT)
+            if process.wait == WAIT_SPAWN:
+                fail_far_spawn(process, b"node %d did not answer in 60 s", process.wait_node, TIMED_OUT)
+            else:
+                end_wait(process, 0 if process.wait == WAIT_SLEEP else TIMED_OUT)
 
 
 # -- death -------------------------------------------------------------------------
@@ -429,7 +465,10 @@ cdef void refuse(Process* process, Signal* signal) noexcept nogil:
         answer.session = signal.session
         deliver(runtime, answer, signal.sender, ANY_ENVIRONMENT, NULL)
     elif signal.kind == SIGNAL_SPAWNED and signal.value != 0:
-        tell(runtime, SIGNAL_START, process.pid, signal.value, 0)
+        if signal.sender >> NODE_SHIFT != runtime.node_id:
+            answer_late(runtime, signal, process.pid)
+        else:
+            tell(runtime, SIGNAL_START, process.pid, signal.value, 0)
     free_signal(runtime, signal)
 
 

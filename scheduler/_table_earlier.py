@@ -308,9 +308,9 @@ _DISTRIBUTED: Final = (
         "spawn",
         "link_tag:i64 node:i64 config:i64 module:i64 entry:in entry_len:len params:in params_len:len "
         "id:out64 -> i32",
-        "As today's, with a link unless the tag is 0.",
+        "As today's, with a link from the child's birth on unless the tag is 0.",
         traps="as today's",
-        where=Where.REQUEST,
+        suspends=True,
     ),
 )
 

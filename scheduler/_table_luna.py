@@ -1,4 +1,4 @@
-"""Rows of `luna::node` and `luna::group`, which Lunatic has nothing like."""
+"""Rows of `luna::distributed`, `luna::node` and `luna::group`: what Lunatic has nothing like."""
 
 from __future__ import annotations
 
@@ -6,10 +6,24 @@ from typing import Final
 
 from luna.scheduler._hostcall import HostCall, Rows, Where
 
+_distributed = Rows("luna::distributed", Where.NATIVE)
 _node = Rows("luna::node", Where.REQUEST)
 _group = Rows("luna::group", Where.REQUEST)
 
 _NAME = "out of bounds; not UTF-8; a name of more than 255 bytes"
+
+_DISTRIBUTED = (
+    _distributed(
+        "spawn_monitored",
+        "link_tag:i64 node:i64 config:i64 module:i64 entry:in entry_len:len params:in params_len:len "
+        "id:out64 -> i32",
+        "As lunatic::distributed::spawn, of a child that the caller monitors and, unless the tag is 0, is "
+        "linked to from its birth on: its end comes as a ProcessDied, however soon.",
+        traps="spawning not permitted; no cluster; unknown config; malformed params; out of bounds; "
+        "not UTF-8",
+        suspends=True,
+    ),
+)
 
 _NODE = (
     _node(
@@ -72,4 +86,4 @@ _GROUP = (
     ),
 )
 
-ROWS: Final[tuple[HostCall, ...]] = (*_NODE, *_GROUP)
+ROWS: Final[tuple[HostCall, ...]] = (*_DISTRIBUTED, *_NODE, *_GROUP)

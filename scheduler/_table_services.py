@@ -76,7 +76,7 @@ _DISTRIBUTED = (
         traps="spawning not permitted; no cluster; unknown config; malformed params; out of bounds; "
         "not UTF-8",
         suspends=True,
-        where=Where.REQUEST,
+        where=Where.NATIVE,
         departs="Codes 1 and 9027 are used; Lunatic traps. A child never gets more than its parent has.",
     ),
     _distributed(

@@ -47,7 +47,7 @@ cdef enum:
     SIGNAL_STOP_MONITORING
     SIGNAL_PROCESS_DEATH       # a monitored process ended
     SIGNAL_DIE_WHEN_LINK_DIES
-    SIGNAL_SPAWNED             # answer to a spawn: value = pid, or text = error
+    SIGNAL_SPAWNED             # answer to a spawn: value = pid, or text = error; exit = result of the host call
     SIGNAL_START               # the parent has run on: the child may
     SIGNAL_CODE                # compiled code for a compute limit is there, or text = error
     SIGNAL_RESULT              # answer to a request or to `exists`
@@ -102,6 +102,7 @@ cdef enum:            # what a SIGNAL_RESULT holds, in `exit`
     ANSWER_VALUE = 0           # value = result
     ANSWER_TRAP = 1            # data = text
     ANSWER_DATA = 2            # data = bytes for the guest, value = where it wants their length
+    ANSWER_MODULE = 3          # its one resource is the module that a spawn on another node waits for
 
 cdef enum:
     RESOURCE_TAKEN = 0
@@ -254,6 +255,7 @@ cdef struct Module:
     Runtime* runtime
     uint8_t sha256[32]
     int64_t id
+    char* name                 # for people, also those of other nodes
     int uses_wasi
     wasm_engine_t* engine
     wasm_engine_t* fuel_engine
@@ -339,7 +341,7 @@ cdef struct Process:
     Runtime* runtime
     int64_t pid
     int64_t parent
-    uint32_t parent_session    # with the node of a parent that is linked, when it asked for this process
+    uint32_t parent_session    # with the parent's node, when it asked for this process
     uint64_t environment
     int64_t born_ns
     Config* config
@@ -350,9 +352,10 @@ cdef struct Process:
     int64_t spawn_token        # Python's, 0: a guest spawned it
     int watched                # Python wants to know how it ends
     int link_parent
+    int monitor_parent         # the parent watches it from its birth on
     int checks_entry           # to be born it needs its entry, which may return values
     int64_t link_tag
-    int64_t parent_wait        # the parent's wait_sequence when it spawned
+    int64_t parent_wait        # the parent's wait_sequence when it spawned; what a parent elsewhere calls the spawn
     wasmtime_val_t* params
     uint32_t param_count
     # owned by the thread that runs it
@@ -383,6 +386,8 @@ cdef struct Process:
     int exiting                # proc_exit was called with `exit_status`; it unwinds as a trap
     int exit_status
     int64_t newborn            # child to be started when this one next lets go
+    int64_t spawn_link_tag     # of the child it waits for, if that is on another node; 0: no link
+    int spawn_monitors         # it watches the child it waits for
     int blocked_node           # peer whose queue it overfilled
     uint32_t blocked_session
     int blocked_output         # its followers lag behind
@@ -399,7 +404,7 @@ cdef struct Process:
     TimerNode timer
     int64_t wait_sequence      # tells answers to this wait from late ones
     int64_t wait_tag
-    int wait_node              # whose answer to `exists` is awaited; -1: none
+    int wait_node              # whose answer to `exists` or to a spawn is awaited; -1: none
     int64_t* wait_tags
     uint32_t wait_tag_count
     int64_t wait_result
@@ -411,7 +416,7 @@ cdef struct Process:
     size_t wait_result_count
     wasm_trap_t** wait_trap_out
     Request* request
-    Signal* wait_data          # answer to a request that hands bytes to the guest
+    Signal* wait_data          # answer to a request that hands bytes to the guest, or a module to the core
     int owns_foreign           # Python keeps, or kept, something for it
     int64_t memory_bytes       # last seen, for people; relaxed
     int64_t host_bytes         # kept for the guest in configs, timers and errors
@@ -502,6 +507,12 @@ cdef struct Peer:
     int64_t envelopes_out
     int64_t bytes_in
     int64_t bytes_out
+    # spawns: see _remote_spawn
+    int spawns_asked           # of the peer, and not answered yet
+    int spawns_served          # for the peer, and not answered yet
+    int64_t spawns_refused     # of the peer's, because too many were under way
+    Config* config             # of its last spawn; owned by inbound_lock, as the next
+    string* config_text        # what it was made of
 
 cdef struct Runtime:
     int64_t node_id
@@ -555,6 +566,8 @@ cdef struct Runtime:
     Peer* peers
     int outgoing_fd
     int64_t counters[COUNTERS]
+    pthread_mutex_t modules_lock
+    unordered_map[int64_t, Module*]* modules   # those that exist, by their ids; it holds no references
 
 
 cdef inline void let_go_soon(Process* process) noexcept nogil:

@@ -15,7 +15,7 @@ from luna.proto.errors import LunaError
 from luna.scheduler._handles import NativeRequest, ProcessGoneError
 from luna.scheduler.hostcalls import ALL_CALLS
 from luna.scheduler.modules import Modules
-from luna.scheduler.requests import Answer, GuestData, GuestTrap, Handler, Request
+from luna.scheduler.requests import Answer, FoundModule, GuestData, GuestTrap, Handler, Request
 from luna.scheduler.resources import Resources
 
 __all__ = ["Answering"]
@@ -74,6 +74,8 @@ class Answering:
 def _complete(native: NativeRequest, answer: Answer) -> None:
     if isinstance(answer, GuestData):
         native.complete_with_data(answer.data, answer.size_out & 0xFFFF_FFFF)
+    elif isinstance(answer, FoundModule):
+        native.complete_with_module(answer.module.native)
     else:
         native.complete(0 if answer is None else answer)
 

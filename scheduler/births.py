@@ -17,7 +17,7 @@ from luna.scheduler.config import Param, ProcessConfig
 from luna.scheduler.modules import Module
 from luna.scheduler.reasons import explain
 
-__all__ = ["DEFAULT_ENVIRONMENT", "Birth", "Births", "Born", "Spawn"]
+__all__ = ["DEFAULT_ENVIRONMENT", "Birth", "Births", "Born", "Spawn", "check_environment"]
 
 DEFAULT_ENVIRONMENT: Final = 1
 ANY_ENVIRONMENT: Final = 0xFFFF_FFFF_FFFF_FFFF
@@ -85,8 +85,7 @@ class Births:
             _check_entry(spawn.module, spawn.entry, spawn.params)
         if "\0" in spawn.entry:
             raise InvalidError("the name of an entry function cannot contain a zero byte")
-        if not 0 <= spawn.environment < ANY_ENVIRONMENT:
-            raise InvalidError(f"{spawn.environment} is no environment")
+        check_environment(spawn.environment)
         spawn.config.check_texts()
         token = self._next_token
         self._next_token += 1
@@ -127,6 +126,12 @@ class Births:
         waiting, self._waiting = self._waiting, {}
         for born in waiting.values():
             born(ClosedError("the runtime is stopping"))
+
+
+def check_environment(environment: int) -> None:
+    """Raise InvalidError unless processes can live in it."""
+    if not 0 <= environment < ANY_ENVIRONMENT:
+        raise InvalidError(f"{environment} is no environment")
 
 
 def _check_entry(module: Module, entry: str, params: Sequence[Param]) -> None:

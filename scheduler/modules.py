@@ -216,7 +216,13 @@ class Modules:
         except ValueError as error:
             raise InvalidError(f"{name} cannot be linked: {error}") from None
         native = self._core.module(
-            sha256, module_id(sha256), meaning.uses_wasi, engine.address, fuel_engine.address, linked
+            sha256,
+            module_id(sha256),
+            name.encode(errors="replace"),
+            meaning.uses_wasi,
+            engine.address,
+            fuel_engine.address,
+            linked,
         )
         exports = MappingProxyType(_exports(compiled))
         return Module(sha256, name, source, exports, native, meaning, {False: compiled})

@@ -12,7 +12,7 @@ from typing import final
 from luna.proto.errors import InvalidError, NotFoundError
 from luna.scheduler._core import Core
 
-__all__ = ["PeerGateway", "PeerStatistics"]
+__all__ = ["PeerGateway", "PeerStatistics", "SpawnStatistics"]
 
 
 @final
@@ -27,6 +27,19 @@ class PeerStatistics:
     envelopes_out: int
     bytes_in: int
     bytes_out: int
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class SpawnStatistics:
+    """Spawns of processes of one node on the other."""
+
+    asked: int
+    """of the peer, and not answered yet"""
+    served: int
+    """for the peer, and not answered yet"""
+    refused: int
+    """to the peer since it is one, because too many were under way"""
 
 
 @final
@@ -82,6 +95,20 @@ class PeerGateway:
     def send(self, node_id: int, envelope: bytes) -> bool:
         """Queue a serialized Envelope behind the signals sent so far; False if there is no such peer."""
         return self._core.send_envelope(node_id, envelope)
+
+    def serve_spawn(self, node_id: int, spawn: bytes) -> bool:
+        """Do a serialized Spawn of a process of that node, and answer it.
+
+        False, and nothing was done, if its module is not in memory or it is not valid.
+        """
+        return self._core.serve_spawn(node_id, spawn)
+
+    def spawns(self, node_id: int) -> SpawnStatistics:
+        """Counters of the spawns that pass natively. Raises NotFoundError for what never was a peer."""
+        values = self._core.peer_spawns(node_id)
+        if values is None:
+            raise NotFoundError(f"node {node_id:#x} is no peer")
+        return SpawnStatistics(*values)
 
     def statistics(self, node_id: int) -> PeerStatistics:
         """Counters of one peer. Raises NotFoundError for a node that never was one."""

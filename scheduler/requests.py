@@ -20,7 +20,7 @@ from luna.scheduler.resources import MAX_RESOURCES, Resource, ResourceKind, Reso
 if TYPE_CHECKING:
     from luna.scheduler.modules import Module
 
-__all__ = ["Answer", "GuestData", "GuestTrap", "Handler", "Request"]
+__all__ = ["Answer", "FoundModule", "GuestData", "GuestTrap", "Handler", "Request"]
 
 OWN: Final = -1
 """id a guest passes for its own module or config."""
@@ -45,6 +45,14 @@ class GuestData:
 
     data: bytes
     size_out: int
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class FoundModule:
+    """Answer of a spawn on another node whose module was not in memory: the core goes on with it."""
+
+    module: Module
 
 
 @final
@@ -232,7 +240,7 @@ def _with_floats(raw: tuple[int, ...], letters: str) -> tuple[int | float, ...]:
     )
 
 
-Answer: TypeAlias = int | GuestData | None
+Answer: TypeAlias = int | GuestData | FoundModule | None
 """The wasm result of a host call; None for a function without one."""
 
 Handler: TypeAlias = Callable[[Request], Answer | Awaitable[Answer]]

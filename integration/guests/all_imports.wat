@@ -142,6 +142,7 @@
   (import "lunatic::metrics" "increment_gauge" (func (param i32 i32 f64)))
   (import "lunatic::metrics" "decrement_gauge" (func (param i32 i32 f64)))
   (import "lunatic::metrics" "histogram" (func (param i32 i32 f64)))
+  (import "luna::distributed" "spawn_monitored" (func (param i64 i64 i64 i64 i32 i32 i32 i32 i32) (result i32)))
   (import "luna::node" "subscribe" (func (param i64)))
   (import "luna::node" "unsubscribe" (func))
   (import "luna::node" "name" (func (param i64 i32 i32) (result i32)))

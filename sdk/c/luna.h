@@ -733,6 +733,16 @@ void lunatic_metrics_decrement_gauge(const void *name, uint32_t name_len, double
 LUNA_IMPORT("lunatic::metrics", "histogram")
 void lunatic_metrics_histogram(const void *name, uint32_t name_len, double value);
 
+/* ---- luna::distributed ---- */
+
+/* As lunatic::distributed::spawn, of a child that the caller monitors and, unless the tag is 0,
+ * is linked to from its birth on: its end comes as a ProcessDied, however soon. Traps: spawning
+ * not permitted; no cluster; unknown config; malformed params; out of bounds; not UTF-8. */
+LUNA_IMPORT("luna::distributed", "spawn_monitored")
+int32_t luna_distributed_spawn_monitored(int64_t link_tag, int64_t node, int64_t config,
+    int64_t module, const void *entry, uint32_t entry_len, const void *params, uint32_t params_len,
+    int64_t *id);
+
 /* ---- luna::node ---- */
 
 /* From now on the caller gets a data message with this tag for each other node that comes up or

@@ -27,7 +27,9 @@ MAX_EXIT_CODE: Final = 125
 DATA_AT: Final = 4096
 
 _NAMESPACES: Final = {
-    row.namespace.removeprefix("lunatic::").removeprefix("luna::"): row.namespace
+    row.namespace.replace("luna::distributed", "luna_distributed")
+    .removeprefix("lunatic::")
+    .removeprefix("luna::"): row.namespace
     for row in hostcalls.ALL_CALLS
 }
 _STRING = re.compile(r'@"((?:[^"\\]|\\.)*)"')
