@@ -115,13 +115,24 @@ class Client:
         Leaving the client ends the request.
         """
         request = control_pb2.LogsRequest(process=process_ref(process), follow=follow)
+        yield from self._stream("Logs", request, control_pb2.LogsReply, follow)
+
+    def events(self, node: str, follow: bool) -> Iterator[control_pb2.EventsReply]:
+        """What happened, as the node named `node`, or the one asked if empty, saw it; `follow`: without end.
+
+        Leaving the client ends the request.
+        """
+        request = control_pb2.EventsRequest(node=node, follow=follow)
+        yield from self._stream("Events", request, control_pb2.EventsReply, follow)
+
+    def _stream(self, method: str, request: object, kind: type[_Reply], follow: bool) -> Iterator[_Reply]:
         timeout_s = None if follow else REQUEST_TIMEOUT_S
         call: Any = self._run(
-            lambda channel: self._thread.track(_stub(channel).Logs(request, timeout=timeout_s))
+            lambda channel: self._thread.track(getattr(_stub(channel), method)(request, timeout=timeout_s))
         )
         # One part is asked for at a time: when our reader is slow, the node waits and nothing piles up here.
         while (reply := self._run(lambda _: next(call, None))) is not None:
-            assert isinstance(reply, control_pb2.LogsReply)
+            assert isinstance(reply, kind)
             yield reply
 
     def _call(

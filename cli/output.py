@@ -63,6 +63,13 @@ class Output:
             print(f"  {printable(line)}", file=sys.stderr)
         sys.stderr.flush()
 
+    def part(self, result: Result, text: str) -> None:
+        """Show a part of what goes on for as long as the user wants: the document of `result`, or `text`."""
+        if self.json:
+            self._document(result.schema, result.data())
+        else:
+            _lines([printable(text)])
+
     def guest(self, stream: int, data: bytes) -> None:
         """Pass on what a guest wrote to its stdout (1) or stderr (2), byte for byte, at once.
 

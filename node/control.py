@@ -152,7 +152,7 @@ class ControlService(control_pb2_grpc.ControlServicer):
             if route.here:
                 await self._logs(pid, request.follow, context)
             else:
-                await self._carry_logs(route, context, request)
+                await self._carry_stream(route, context, "Logs", request)
 
         await _answer(context, logs())
 
@@ -173,6 +173,25 @@ class ControlService(control_pb2_grpc.ControlServicer):
         status = await self._bridge.call_trio(self._operations.exit_of, pid, follow)
         if status is not None:
             await context.write(control_pb2.LogsReply(exit=status))
+
+    async def Events(self, request: control_pb2.EventsRequest, context: _Context) -> None:
+        """See control.proto."""
+
+        async def events() -> None:
+            route = await self._bridge.call_trio(self._operations.route_node, request.node)
+            if route.here:
+                await self._events(request.follow, context)
+            else:
+                await self._carry_stream(route, context, "Events", request)
+
+        await _answer(context, events())
+
+    async def _events(self, follow: bool, context: _Context) -> None:
+        reader = await self._bridge.call_trio(self._operations.open_events)
+        while (reply := await self._bridge.call_trio(self._operations.next_events, reader, follow)).events:
+            if is_cancelled():
+                raise asyncio.CancelledError
+            await context.write(reply)
 
     # --- other nodes ------------------------------------------------------------------------
 
@@ -219,9 +238,10 @@ class ControlService(control_pb2_grpc.ControlServicer):
         assert isinstance(answer, reply)
         return answer
 
-    async def _carry_logs(self, route: Route, context: _Context, request: control_pb2.LogsRequest) -> None:
+    async def _carry_stream(self, route: Route, context: _Context, method: str, request: Any) -> None:
+        """Pass a request on to the node it names, and its answers back as they come."""
         _check_first_carry(route, context)
-        call = self._stub(route).Logs(request, metadata=((_CARRIED, "1"),))
+        call = getattr(self._stub(route), method)(request, metadata=((_CARRIED, "1"),))
         try:
             async for reply in call:
                 await context.write(reply)

@@ -1,4 +1,4 @@
-"""Between protobuf messages and the values of the scheduler: configs, parameters, exits.
+"""Between protobuf messages and the values of the scheduler: configs, parameters, exits; and events.
 
 Every value that came over a wire is checked here against the limits before the scheduler sees it.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterable, Sequence
 
+from luna.node.events import ClusterEvent
 from luna.proto import control_pb2, node_pb2
 from luna.proto.errors import InvalidError
 from luna.proto.limits import (
@@ -119,6 +120,18 @@ def params_from_guest(records: bytes) -> list[node_pb2.Param]:
         else:
             raise InvalidError(f"type byte {kind:#04x} of a parameter is none of i32, i64 and v128")
     return params
+
+
+def event_to_proto(event: ClusterEvent) -> control_pb2.ClusterEvent:
+    """The wire form of something that happened."""
+    return control_pb2.ClusterEvent(
+        sequence=event.sequence,
+        time_ms=event.time_ms,
+        kind=event.kind,
+        node=event.node,
+        node_id=event.node_id,
+        detail=event.detail,
+    )
 
 
 def exit_to_proto(status: ExitStatus) -> control_pb2.ProcessExit:

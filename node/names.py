@@ -34,9 +34,11 @@ from luna.cluster.name_messages import (
 )
 from luna.cluster.name_wire import names_from_proto, names_to_protos
 from luna.cluster.names import Names
+from luna.node.events import EventKind, Events
 from luna.node.peer_services import Handler
 from luna.proto import node_pb2
 from luna.proto.errors import RefusedError
+from luna.proto.ids import serial_of
 from luna.proto.limits import FROZEN_PEER_TIMEOUT_S
 from luna.scheduler.local_names import LocalNames
 from luna.scheduler.name_service import Registered
@@ -69,11 +71,13 @@ class ClusterNames:
         local: LocalNames,
         send: Callable[[int, bytes], bool],
         kill: Callable[[int], bool],
+        events: Events,
     ) -> None:
         """`send(peer, envelope)` queues a serialized Envelope; `kill(pid)` kills a process of this node."""
         self._local = local
         self._send = send
         self._kill = kill
+        self._events = events
         self._names = Names(node_id, local.claim)
         self._shared = False
         self._peers: set[int] = set()
@@ -250,6 +254,10 @@ class ClusterNames:
                         environment=entry.name.environment,
                         winner=winner,
                     )
+                    detail = (
+                        f"{entry.name.text}: process {serial_of(entry.pid)} of this node was killed for it"
+                    )
+                    self._events.publish(EventKind.NAME_CLASH, detail=detail)
                     self._kill(entry.pid)
         for peer, messages in outgoing.items():
             for names in names_to_protos(messages):

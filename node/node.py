@@ -23,6 +23,7 @@ from luna.cluster.membership import Membership
 from luna.node.bridge import Bridge, open_bridge
 from luna.node.config import Address, NodeOptions, advertised_host, candidate_ports, check_reach
 from luna.node.control import ControlService, add_services
+from luna.node.events import Events
 from luna.node.groups import NodeGroups
 from luna.node.joining import Joiner
 from luna.node.modules import MAX_STORED_BYTES
@@ -174,7 +175,8 @@ async def _assemble(
     library = modules.library
     spawns = RemoteSpawn(nursery, runtime, library)
     spawns.register()
-    names = ClusterNames(runtime.node_id, runtime.names, runtime.peers.send, runtime.kill)
+    events = Events()
+    names = ClusterNames(runtime.node_id, runtime.names, runtime.peers.send, runtime.kill, events)
     runtime.use_names(names)
     nursery.start_soon(names.run, name="names")
     NodeQueries(runtime, membership).register()
@@ -189,6 +191,7 @@ async def _assemble(
         gateway=runtime.peers,
         membership=membership,
         services=PeerServices(spawns, names, groups, news),
+        events=events,
         fatal=node.fail,
         insecure=options.insecure,
         timings=Timings(options.node_timeout_s),

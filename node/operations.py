@@ -17,7 +17,8 @@ import trio
 from luna.cluster.members import Member
 from luna.cluster.placement import Placement, place
 from luna.cluster.wire import member_to_proto, node_to_proto
-from luna.node.convert import check_entry, config_from_proto, exit_to_proto, params_from_proto
+from luna.node.convert import check_entry, config_from_proto, event_to_proto, exit_to_proto, params_from_proto
+from luna.node.events import EventReader
 from luna.node.library import Library
 from luna.node.peers import Peers
 from luna.node.status import LimitError
@@ -148,6 +149,20 @@ class Operations:
         await trio.lowlevel.checkpoint()
         self._stop("it was told to leave")
         return control_pb2.LeaveReply(node=node_to_proto(self._peers.own))
+
+    async def open_events(self) -> EventReader:
+        """A reader of what happened, from the oldest event that is kept; it need not be closed."""
+        await trio.lowlevel.checkpoint()
+        return self._peers.events.reader()
+
+    async def next_events(self, reader: EventReader, follow: bool) -> control_pb2.EventsReply:
+        """The next events; none at the end of what there is, and with `follow` only once there are some."""
+        if follow:
+            lost, events = await reader.receive()
+        else:
+            await trio.lowlevel.checkpoint()
+            lost, events = reader.receive_nowait()
+        return control_pb2.EventsReply(lost=lost, events=map(event_to_proto, events))
 
     # --- processes --------------------------------------------------------------------------
 

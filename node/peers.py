@@ -23,6 +23,8 @@ from luna.cluster.wire import members_from_proto, node_from_proto, text_from_pee
 from luna.node import reaching
 from luna.node.bridge import Bridge
 from luna.node.config import is_loopback_literal
+from luna.node.events import EventKind as Happened
+from luna.node.events import Events
 from luna.node.peer_services import PeerServices
 from luna.node.session import EndKind, Session, SessionEnd
 from luna.node.status import JoinRefusedError, SelfJoinError
@@ -58,6 +60,7 @@ class Peers:
         gateway: PeerGateway,
         membership: Membership,
         services: PeerServices,
+        events: Events,
         fatal: Callable[[LunaError], None],
         insecure: bool,
         timings: Timings = DEFAULT_TIMINGS,
@@ -69,7 +72,9 @@ class Peers:
         self.peering = Peering(membership, self, SystemRandom(), timings)
         self._nursery = nursery
         self._gateway = gateway
+        self.events = events
         self._services = services
+        self._interrupted: set[int] = set()  # peers whose session waits for another connection
         self._fatal = fatal
         self._insecure = insecure
         self._connected: dict[int, trio.Event] = {}  # of peers somebody waits for
@@ -198,19 +203,27 @@ class Peers:
 
     def _log_refusal(self, hello: node_pb2.Hello, answer: node_pb2.Hello) -> None:
         if answer.refusal:
-            _log.info("turned a node away", name=text_from_peer(hello.node.name), reason=answer.detail)
+            name = text_from_peer(hello.node.name)
+            _log.info("turned a node away", name=name, reason=answer.detail)
+            self.events.publish(Happened.REFUSED, detail=f"{name}: {answer.detail}")
 
     # --- streams ----------------------------------------------------------------------------
 
     def opened(self, peer: Peer) -> None:
         """A stream to `peer` is open."""
         _log.info("connected", peer=peer.info.name, id=peer.id)
+        if peer.id in self._interrupted:
+            self._interrupted.discard(peer.id)
+            self.events.publish(Happened.RESUMED, peer.info)
         self._wake_waiters(peer.id)
 
     def stream_ended(self, peer: Peer, session: Session, end: SessionEnd) -> None:
         """A stream to `peer` has ended by itself or by the other side."""
         now_s = trio.current_time()
         if peer.stream is session:
+            if end.kind not in {EndKind.LEFT, EndKind.INVALID} and not self.peering.leaving:
+                self._interrupted.add(peer.id)
+                self.events.publish(Happened.INTERRUPTED, peer.info, end.detail)
             _log.info("connection ended", peer=peer.info.name, id=peer.id, how=end.kind.value, why=end.detail)
         match end.kind:
             case EndKind.LEFT:
@@ -247,11 +260,14 @@ class Peers:
     def begin_session(self, peer: Peer) -> None:
         assert peer.link is not None
         self._gateway.add_peer(peer.id, peer.link.session)
+        self.events.publish(Happened.UP, peer.info)
         self._services.peer_up(peer.info)
 
     def end_session(self, peer: Peer, reason: str) -> None:
         _log.info("session ended", peer=peer.info.name, id=peer.id, why=reason)
         self._gateway.remove_peer(peer.id)
+        self._interrupted.discard(peer.id)
+        self.events.publish(Happened.DOWN, peer.info, reason)
         self._services.peer_lost(peer.id)
 
     def send(self, peer: Peer, envelope: node_pb2.Envelope) -> None:
@@ -274,6 +290,9 @@ class Peers:
                 _log.debug("a rumour was refused", peer=node.name, id=node.id)
             case _:
                 _log.info(f"node {event.kind.value}", peer=node.name, id=node.id)
+        if event.kind in _PUBLISHED:
+            detail = f"at {node.address}" if event.kind is EventKind.JOINED else reason
+            self.events.publish(_PUBLISHED[event.kind], node, detail)
         if event.kind in {EventKind.LEFT, EventKind.DIED}:
             self._wake_waiters(node.id)  # they find that the peer is gone
             self.bridge.post_to_asyncio(self.transport.drop_channel, node.address)
@@ -323,3 +342,14 @@ class Peers:
         """Tell every peer that this node leaves, and wait until they know, for a bounded time."""
         self.peering.leave()
         await self.bridge.run(self.transport.goodbye, reason)
+
+
+_PUBLISHED = {
+    EventKind.JOINED: Happened.JOINED,
+    EventKind.SUSPECTED: Happened.SUSPECTED,
+    EventKind.RECOVERED: Happened.RECOVERED,
+    EventKind.DIED: Happened.DIED,
+    EventKind.LEFT: Happened.LEFT,
+    EventKind.NAME_CONFLICT: Happened.NAME_CONFLICT,
+}
+"""Changes of the membership table that people follow."""

@@ -192,3 +192,35 @@ class LogsReply(_message.Message):
     exit: ProcessExit
     dropped_bytes: int
     def __init__(self, stdout: _Optional[bytes] = ..., stderr: _Optional[bytes] = ..., exit: _Optional[_Union[ProcessExit, _Mapping]] = ..., dropped_bytes: _Optional[int] = ...) -> None: ...
+
+class EventsRequest(_message.Message):
+    __slots__ = ("node", "follow")
+    NODE_FIELD_NUMBER: _ClassVar[int]
+    FOLLOW_FIELD_NUMBER: _ClassVar[int]
+    node: str
+    follow: bool
+    def __init__(self, node: _Optional[str] = ..., follow: _Optional[bool] = ...) -> None: ...
+
+class ClusterEvent(_message.Message):
+    __slots__ = ("sequence", "time_ms", "kind", "node", "node_id", "detail")
+    SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    TIME_MS_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    NODE_FIELD_NUMBER: _ClassVar[int]
+    NODE_ID_FIELD_NUMBER: _ClassVar[int]
+    DETAIL_FIELD_NUMBER: _ClassVar[int]
+    sequence: int
+    time_ms: int
+    kind: str
+    node: str
+    node_id: int
+    detail: str
+    def __init__(self, sequence: _Optional[int] = ..., time_ms: _Optional[int] = ..., kind: _Optional[str] = ..., node: _Optional[str] = ..., node_id: _Optional[int] = ..., detail: _Optional[str] = ...) -> None: ...
+
+class EventsReply(_message.Message):
+    __slots__ = ("events", "lost")
+    EVENTS_FIELD_NUMBER: _ClassVar[int]
+    LOST_FIELD_NUMBER: _ClassVar[int]
+    events: _containers.RepeatedCompositeFieldContainer[ClusterEvent]
+    lost: int
+    def __init__(self, events: _Optional[_Iterable[_Union[ClusterEvent, _Mapping]]] = ..., lost: _Optional[int] = ...) -> None: ...

@@ -74,6 +74,11 @@ class ControlStub:
                 request_serializer=luna_dot_proto_dot_control__pb2.LogsRequest.SerializeToString,
                 response_deserializer=luna_dot_proto_dot_control__pb2.LogsReply.FromString,
                 _registered_method=True)
+        self.Events = channel.unary_stream(
+                '/luna.v1.Control/Events',
+                request_serializer=luna_dot_proto_dot_control__pb2.EventsRequest.SerializeToString,
+                response_deserializer=luna_dot_proto_dot_control__pb2.EventsReply.FromString,
+                _registered_method=True)
 
 
 class ControlServicer:
@@ -130,6 +135,13 @@ class ControlServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Events(self, request, context):
+        """What happened in the cluster lately, as one node sees it; with follow, what happens from then on, too.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ControlServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -172,6 +184,11 @@ def add_ControlServicer_to_server(servicer, server):
                     servicer.Logs,
                     request_deserializer=luna_dot_proto_dot_control__pb2.LogsRequest.FromString,
                     response_serializer=luna_dot_proto_dot_control__pb2.LogsReply.SerializeToString,
+            ),
+            'Events': grpc.unary_stream_rpc_method_handler(
+                    servicer.Events,
+                    request_deserializer=luna_dot_proto_dot_control__pb2.EventsRequest.FromString,
+                    response_serializer=luna_dot_proto_dot_control__pb2.EventsReply.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -390,6 +407,33 @@ class Control:
             '/luna.v1.Control/Logs',
             luna_dot_proto_dot_control__pb2.LogsRequest.SerializeToString,
             luna_dot_proto_dot_control__pb2.LogsReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Events(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/luna.v1.Control/Events',
+            luna_dot_proto_dot_control__pb2.EventsRequest.SerializeToString,
+            luna_dot_proto_dot_control__pb2.EventsReply.FromString,
             options,
             channel_credentials,
             insecure,

@@ -90,6 +90,29 @@ class FakeControl(control_pb2_grpc.ControlServicer):
         self.exit: pb.ProcessExit | None = pb.ProcessExit(
             kind=node_pb2.EXIT_FAILURE, code=3, reason="exited with code 3"
         )
+        self.events = [
+            pb.EventsReply(
+                events=[
+                    pb.ClusterEvent(
+                        sequence=1,
+                        time_ms=1_700_000_000_123,
+                        kind="joined",
+                        node="beta",
+                        node_id=ID_B,
+                        detail="at 127.0.0.1:7002",
+                    ),
+                    pb.ClusterEvent(sequence=2, time_ms=1_700_000_001_000, kind="refused", detail="evil: no"),
+                ]
+            ),
+            pb.EventsReply(
+                events=[
+                    pb.ClusterEvent(
+                        sequence=7, time_ms=1_700_000_002_000, kind="up", node="beta", node_id=ID_B
+                    )
+                ],
+                lost=4,
+            ),
+        ]
         self.following = threading.Event()
         self.release = threading.Event()
         self.cancelled = threading.Event()
@@ -146,6 +169,12 @@ class FakeControl(control_pb2_grpc.ControlServicer):
             self._wait(context)
         if self.exit is not None:
             yield pb.LogsReply(exit=self.exit)
+
+    def Events(self, request: pb.EventsRequest, context: grpc.ServicerContext) -> Iterator[pb.EventsReply]:
+        self._enter("Events", request, context)
+        yield from self.events
+        if request.follow:
+            self._wait(context)
 
     def _wait(self, context: grpc.ServicerContext) -> None:
         for event in (self.cancelled, self.release):

@@ -33,6 +33,12 @@ DOCUMENTS: list[tuple[list[str], str, set[str], dict[str, set[str]]]] = [
         {"node", "version", "processes", "uptime_ms", "scheduler_threads", "resident_bytes", "os_pid"},
         {"node": NODE},
     ),
+    (
+        ["events"],
+        "luna.events/1",
+        {"events", "lost"},
+        {"events": {"sequence", "time_ms", "kind", "node", "node_id", "detail"}},
+    ),
     (["ps"], "luna.ps/1", {"processes", "unreachable"}, {"processes": PROCESS}),
     (["kill", "1@alpha"], "luna.kill/1", {"pid", "was_alive"}, {}),
     (["logs", "1@alpha"], "luna.logs/1", {"pid"} | FOLLOWED, {"output": {"stream", "text"}, "exit": EXIT}),

@@ -9,6 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import trio
 
 from luna.cluster.members import NodeInfo
+from luna.node.events import Events
 from luna.node.names import ClusterNames
 from luna.proto import node_pb2
 from luna.scheduler.runtime import Runtime, open_runtime
@@ -27,7 +28,7 @@ class NamesNode:
         self.arrived = trio.Event()
         self.peers: set[int] = set()
         self.names = ClusterNames(
-            self.id, runtime.names, lambda peer, data: cluster.send(self, peer, data), runtime.kill
+            self.id, runtime.names, lambda peer, data: cluster.send(self, peer, data), runtime.kill, Events()
         )
         runtime.use_names(self.names)
 

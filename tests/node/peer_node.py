@@ -12,6 +12,7 @@ import trio
 from luna.cluster.members import NodeInfo
 from luna.cluster.membership import Membership
 from luna.node.bridge import Bridge
+from luna.node.events import Events
 from luna.node.peer_services import Handler, PeerServices
 from luna.node.peers import Peers
 from luna.node.transport import Transport
@@ -107,6 +108,7 @@ async def open_peer_node(
                 NodeInfo(node_id, name, cluster, node.address, started_ms=next(_started_ms))
             ),
             services=PeerServices(node),
+            events=Events(),
             fatal=node.errors.append,
             insecure=False,
         )

@@ -17,6 +17,7 @@ from tests.scheduler.wat import guest
 from luna.cluster.members import NodeInfo
 from luna.cluster.membership import Membership
 from luna.node.bridge import Bridge
+from luna.node.events import Events
 from luna.node.groups import NodeGroups
 from luna.node.library import Library
 from luna.node.names import ClusterNames
@@ -42,6 +43,7 @@ class WholeNode:
     """What a test sees of one node; `reports` is what its guests passed to `metrics.counter`."""
 
     peers: Peers
+    events: Events
     modules: NodeModules
     library: Library
     names: ClusterNames
@@ -104,7 +106,8 @@ async def open_whole_node(
         node.modules, node.library = modules, modules.library
         spawns = RemoteSpawn(nursery, runtime, node.library)
         spawns.register()
-        node.names = ClusterNames(node_id, runtime.names, runtime.peers.send, runtime.kill)
+        node.events = events = Events()
+        node.names = ClusterNames(node_id, runtime.names, runtime.peers.send, runtime.kill, events)
         runtime.use_names(node.names)
         nursery.start_soon(node.names.run)
         NodeQueries(runtime, membership).register()
@@ -119,6 +122,7 @@ async def open_whole_node(
             gateway=runtime.peers,
             membership=membership,
             services=PeerServices(spawns, node.names, groups, news),
+            events=events,
             fatal=node.errors.append,
             insecure=False,
         )
