@@ -15,6 +15,7 @@ from luna.cluster.keeping import Timings
 
 from .cluster import Cluster, sides_of
 from .conversions import remembered_conversions
+from .groups import SimulatedGroups
 from .names import SimulatedNames
 from .node import SimulatedNode
 from .promises import Promises
@@ -33,7 +34,7 @@ WINDOW_BYTES = 4096
 WINDOW_FRAMES = 12
 """a window so small that it fills."""
 
-SERVICES: tuple[Callable[[SimulatedNode], Service], ...] = (SimulatedNames,)
+SERVICES: tuple[Callable[[SimulatedNode], Service], ...] = (SimulatedNames, SimulatedGroups)
 """what lives on top of sessions; in some simulations, since it costs time"""
 
 REST_S = 40.0

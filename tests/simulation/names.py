@@ -10,6 +10,8 @@ from luna.cluster.name_wire import names_from_proto, names_to_protos
 from luna.cluster.names import Names
 from luna.proto import node_pb2
 
+from .services import Parcel
+
 if TYPE_CHECKING:
     from .node import SimulatedNode
 
@@ -89,7 +91,7 @@ class SimulatedNames:
                         process.die("its name stands for another")
         for peer, messages in outgoing.items():
             for names in names_to_protos(messages):
-                self._node.core.send_envelope(peer, node_pb2.Envelope(names=names))
+                self._node.core.send_envelope(peer, Parcel(self.kind, names))
 
     # --- what guests do ---------------------------------------------------------------------
 

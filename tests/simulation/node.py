@@ -20,8 +20,8 @@ from luna.proto.errors import InvalidError, LunaError
 from luna.proto.limits import CONNECT_TIMEOUT_S
 
 from .network import address_of
-from .processes import Core
-from .services import Service
+from .processes import Core, OwnEnvelope
+from .services import Parcel, Service
 from .streams import INVALID, LEFT, Dial, SimulatedStream
 from .world import World
 
@@ -351,7 +351,7 @@ class SimulatedNode:
 
     # --- what comes in ----------------------------------------------------------------------
 
-    def hand_over(self, peer_id: int, session: int, envelopes: list[node_pb2.Envelope]) -> None:
+    def hand_over(self, peer_id: int, session: int, envelopes: list[OwnEnvelope]) -> None:
         """Pass on what a peer's node itself has sent to the other thread, in the order of calls."""
         world = self.world
         self._handed_over_at_s = max(
@@ -359,13 +359,18 @@ class SimulatedNode:
         )
         world.at(self._handed_over_at_s, self, self.take_envelopes, peer_id, session, envelopes)
 
-    def take_envelopes(self, peer_id: int, session: int, envelopes: list[node_pb2.Envelope]) -> None:
+    def take_envelopes(self, peer_id: int, session: int, envelopes: list[OwnEnvelope]) -> None:
         """Take what a peer's node itself has sent."""
         now_s = self.world.now_s
         for envelope in envelopes:
             peer = self.peering.peer(peer_id)
             if peer is None or peer.link is None or peer.link.session != session:
                 break
+            if isinstance(envelope, Parcel):
+                for service in self.services:
+                    if service.kind == envelope.kind:
+                        service.received(peer_id, envelope.message)
+                continue
             match envelope.WhichOneof("signal"):
                 case "gossip":
                     self.peering.gossip(now_s, members_from_proto(envelope.gossip.members))
@@ -373,8 +378,4 @@ class SimulatedNode:
                     self.peering.probe(peer, envelope.probe)
                 case "probe_reply":
                     self.peering.probe_replied(now_s, envelope.probe_reply)
-                case kind:
-                    for service in self.services:
-                        if service.kind == kind:
-                            service.received(peer_id, getattr(envelope, kind))
         self.changed()

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from luna.proto import node_pb2
 
+from .services import Parcel
 from .world import TURN_S
 
 if TYPE_CHECKING:
@@ -26,6 +27,9 @@ NO_PROCESS = "no process"
 
 Signal = tuple[int, int, int, Any, int]
 """kind, sender, target, value, and the session it came in (0: from this node)."""
+
+OwnEnvelope = node_pb2.Envelope | Parcel
+"""what a node itself sends, and not one of its processes"""
 
 HIGH_WATER = 40
 """signals queued for a peer, above which whoever sends messages is suspended."""
@@ -42,7 +46,7 @@ SIGNAL_BYTES = 40
 class Frame(bytes):
     """A frame whose body stands for signals and envelopes."""
 
-    items: list[Signal | node_pb2.Envelope]
+    items: list[Signal | OwnEnvelope]
 
 
 class PeerQueue:
@@ -52,7 +56,7 @@ class PeerQueue:
 
     def __init__(self, session: int) -> None:
         self.session = session
-        self.control: deque[node_pb2.Envelope] = deque()
+        self.control: deque[OwnEnvelope] = deque()
         self.signals: deque[Signal] = deque()
         self.bound: dict[int, None] = {}
         self.blocked: list[int] = []
@@ -136,7 +140,7 @@ class Core:
             if process is not None:
                 process.post((NODE_DOWN, 0, pid, node_id, queue.session))
 
-    def send_envelope(self, node_id: int, envelope: node_pb2.Envelope) -> bool:
+    def send_envelope(self, node_id: int, envelope: OwnEnvelope) -> bool:
         """Queue an envelope of the node itself."""
         queue = self.peers.get(node_id)
         if queue is None:
@@ -150,7 +154,7 @@ class Core:
         queue = self.peers.get(node_id)
         if queue is None or queue.session != session:
             return None
-        items: list[Signal | node_pb2.Envelope] = list(queue.control)
+        items: list[Signal | OwnEnvelope] = list(queue.control)
         queue.control.clear()
         signals = queue.signals
         items += [signals.popleft() for _ in range(min(FRAME_SIGNALS, len(signals)))]
@@ -166,12 +170,12 @@ class Core:
             queue.blocked = []
         return frame
 
-    def deliver(self, node_id: int, session: int, frame: Frame) -> list[node_pb2.Envelope]:
+    def deliver(self, node_id: int, session: int, frame: Frame) -> list[OwnEnvelope]:
         """Deliver a frame; returns the envelopes for the node itself."""
         queue = self.peers.get(node_id)
         if queue is None or queue.session != session:
             return []
-        envelopes = []
+        envelopes: list[OwnEnvelope] = []
         for item in frame.items:
             if isinstance(item, tuple):
                 self.send((*item[:4], session))

@@ -7,10 +7,19 @@ add one: write a `Service`, and name it in `faults.SERVICES`.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from .node import SimulatedNode
+
+
+@dataclass(frozen=True, slots=True)
+class Parcel:
+    """A message of a service on its way, without a wire form: stands for an Envelope."""
+
+    kind: str
+    message: Any
 
 
 class Service(Protocol):
