@@ -6,6 +6,7 @@ Owns what the guests do. Which faults they live through is decided by `faults` a
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import accumulate
 
 from luna.cluster.keeping import DEFAULT_TIMINGS, Timings
 
@@ -22,7 +23,7 @@ ACTIONS = {
 }  # fmt: skip
 """what a guest does next, and how often of the sum"""
 
-_NAMES, _WEIGHTS = list(ACTIONS), list(ACTIONS.values())
+_NAMES, _WEIGHTS = list(ACTIONS), list(accumulate(ACTIONS.values()))
 
 SERVICE_SHARE = 0.3
 """of what guests do that goes to services, if there are any"""
@@ -109,7 +110,7 @@ class Cluster:
             random.choice(node.services).act()
             return
         target = random.choice(self._pids)
-        self._do(node, random.choice(processes), target, random.choices(_NAMES, _WEIGHTS)[0])
+        self._do(node, random.choice(processes), target, random.choices(_NAMES, cum_weights=_WEIGHTS)[0])
 
     def _do(self, node: SimulatedNode, process: Process, target: int, action: str) -> None:
         if action == "spawn" or len(node.core.processes) < 2:

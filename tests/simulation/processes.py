@@ -149,6 +149,11 @@ class Core:
         self.node.frames_ready(node_id)
         return True
 
+    def is_ready(self, node_id: int) -> bool:
+        """Whether something is queued for a peer."""
+        queue = self.peers.get(node_id)
+        return queue is not None and bool(queue.signals or queue.control)
+
     def take_frame(self, node_id: int, session: int, head: bytes) -> Frame | None:
         """The next frame of a session."""
         queue = self.peers.get(node_id)

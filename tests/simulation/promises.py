@@ -143,14 +143,9 @@ class Promises:
 
     def keeps(self, node: SimulatedNode, link: Link) -> None:
         """A node has sent a frame."""
-        statistics = link.statistics()
-        if (
-            statistics.kept_bytes > link_layer.WINDOW_BYTES + MAX_FRAME_BYTES
-            or statistics.kept_frames > link_layer.WINDOW_FRAMES
-        ):
-            self.broken(
-                f"{node} keeps {statistics.kept_bytes} bytes in {statistics.kept_frames} frames of a session"
-            )
+        kept_bytes, kept_frames = link._kept_bytes, len(link._kept)  # statistics would cost too much here
+        if kept_bytes > link_layer.WINDOW_BYTES + MAX_FRAME_BYTES or kept_frames > link_layer.WINDOW_FRAMES:
+            self.broken(f"{node} keeps {kept_bytes} bytes in {kept_frames} frames of a session")
 
     # --- rates ------------------------------------------------------------------------------
 

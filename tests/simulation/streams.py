@@ -244,7 +244,7 @@ class SimulatedStream:
                 return
             end.write(self._resend.popleft())
         core, promises = self.node.core, self.world.promises
-        while link.has_room and end.has_room():
+        while core.is_ready(self.peer_id) and link.has_room and end.has_room():
             frame = core.take_frame(self.peer_id, link.session, link.next_head())
             if frame is None:
                 break
