@@ -323,11 +323,9 @@ class Peering:
     def _open(
         self, peer: Peer, stream: Stream, hello: node_pb2.Hello, proposed: int, received: int
     ) -> Opened:
-        begins = peer.link is None
-        if peer.link is None:
-            peer.link = Link(proposed)
-        resend = peer.link.resume(received)
-        peer.proposed = 0
+        begins, link = peer.link is None, peer.link or Link(proposed)
+        resend = link.resume(received)  # raises before anything has changed
+        peer.link, peer.proposed = link, 0
         peer.protocol = min(hello.protocol_max, PROTOCOL_MAX)
         previous, peer.stream = peer.stream, stream
         if previous is not None:
@@ -338,7 +336,7 @@ class Peering:
         else:
             self._statistics.streams_resumed += 1
         peer.keeper.opened()
-        return Opened(peer.link, resend)
+        return Opened(link, resend)
 
     def ended(self, now_s: float, peer: Peer, stream: Stream) -> None:
         """The stream broke, or the peer closed it without a word: the session may go on."""
