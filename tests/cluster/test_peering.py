@@ -304,6 +304,17 @@ def test_an_offer_that_claims_less_than_was_acknowledged_is_invalid_and_changes_
     assert high.peer(low).stream == "2<1"
 
 
+def test_an_answer_that_claims_to_have_frames_of_a_new_session_is_invalid_and_begins_none() -> None:
+    low, high = Node(1), Node(2)
+    low.knows(high)
+    answer, _ = high.peering.accept(0.0, low.peering.offer(low.peer(high)), "far")
+    answer.session.received = 1
+    with pytest.raises(InvalidError):
+        low.peering.answered(0.0, low.peer(high), answer, "near")
+    assert low.session(high) == 0
+    assert low.actions.take() == [("attempt", 2)]
+
+
 def test_the_side_that_has_to_wait_may_not_dial() -> None:
     low, high = Node(1), Node(2)
     high.knows(low)
