@@ -16,6 +16,7 @@ ENVIRONMENT := $(VENV)/.environment
 INSTALLED := $(VENV)/.installed
 NATIVE := $(wildcard scheduler/*.pyx scheduler/*.pxd scheduler/*.h scheduler/*.hpp)
 PYTEST_ARGS ?=
+SIMULATE_ARGS ?=
 
 .PHONY: help
 help:  ## this list
@@ -51,6 +52,10 @@ guests: setup  ## the example and test programs, in build/guests
 .PHONY: test
 test: setup guests  ## all tests; PYTEST_ARGS="-k name" picks some
 	$(BIN)/pytest $(PYTEST_ARGS)
+
+.PHONY: simulate
+simulate: setup  ## simulated clusters under random faults, until stopped; SIMULATE_ARGS="--first 1000000"
+	$(BIN)/python -m tests.simulation $(SIMULATE_ARGS)
 
 .PHONY: sanitize
 sanitize: setup guests  ## the native core's tests under AddressSanitizer, then ThreadSanitizer

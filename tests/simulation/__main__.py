@@ -10,6 +10,9 @@ import time
 from .faults import simulate
 from .promises import Violation
 
+PROGRESS = 1000
+"""seeds after which the program says that it goes on"""
+
 
 def main() -> int:
     """Replay one seed, or go on over new ones."""
@@ -32,12 +35,14 @@ def main() -> int:
     )
     done = 0
     try:
-        for done, seed in enumerate(seeds, 1):  # noqa: B007
+        for done, seed in enumerate(seeds, 1):
             try:
                 simulate(seed)
             except Violation as violation:
                 failed += 1
                 print(f"seed {seed}: {violation}", flush=True)
+            if done % PROGRESS == 0:
+                print(f"{done} seeds, {failed} failed", flush=True)
     except KeyboardInterrupt:
         pass
     print(f"{done} seeds in {time.monotonic() - began_s:.0f} s, {failed} failed")
