@@ -176,6 +176,17 @@ def test_one_program_lives_on_every_node(nodes: NodeStarter, pair: tuple[NodePro
     wait_for(lambda: a.luna_json("ps") in ({"processes": [], "unreachable": []}, []), "every worker ended")
 
 
+def test_a_group_of_workers_on_every_node(pair: tuple[NodeProcess, NodeProcess]) -> None:
+    done = pair[0].luna("spawn", "--follow", str(GUESTS / "groups.wasm"))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout == "node b is up\n6 workers on 2 nodes, 6 reached, 6 answered\n"
+
+
+def test_a_group_without_a_cluster(pair: tuple[NodeProcess, NodeProcess]) -> None:
+    done = pair[0].luna("run", str(GUESTS / "groups.wasm"))
+    assert (done.returncode, done.stdout) == (0, "3 workers on 1 node, 3 reached, 3 answered\n"), done.stderr
+
+
 @pytest.mark.parametrize(("entry", "code"), [("linked", 41), ("monitoring", 52)])
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
 def test_a_node_that_goes_away_fires_links_and_monitors(

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import pytest
+import trio
+import trio.lowlevel
 
 from luna.proto import limits
 from luna.scheduler import groups
@@ -198,6 +200,37 @@ class Peers:
 
     def left(self, environment: int, name: str, pid: int) -> None:
         self.told.append(("left", environment, name, pid))
+
+
+async def test_a_broadcast_waits_for_room_on_the_way_to_a_node_between_two_copies() -> None:
+    async with open_lab(node_id=5) as lab:
+        gateway, peers = lab.runtime.peers, Peers()
+        gateway.add_peer(7, 1)
+        lab.runtime.groups.connect(peers)
+        peers.elsewhere = [7 << 40 | serial for serial in range(1, 41)]
+        pid = await lab.spawn(f"""(memory (export "memory") 17) {START}
+            (message.create_data 0:i64 0:i64)
+            (drop (message.write_data 0:i32 1048576:i32))
+            (is32 (group.broadcast @"g") 40:i32))""")
+        await wait_for(lambda: gateway.statistics(7).queued_bytes > 8 * 2**20, "the queue is full")
+        ended = trio.Event()
+
+        async def wait_exit() -> None:
+            assert (await lab.wait_exit(pid)).code == 0
+            ended.set()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(wait_exit)
+            taken = 0
+            while not ended.is_set():
+                # What is queued is bounded, however many members there are.
+                assert gateway.statistics(7).queued_bytes < 10 * 2**20
+                frame = gateway.take_frame(7, 1, 2**20, b"")
+                taken += len(frame or b"")
+                await trio.lowlevel.checkpoint()
+            while (frame := gateway.take_frame(7, 1, 2**20, b"")) is not None:
+                taken += len(frame)
+        assert 40 * 2**20 < taken < 41 * 2**20
 
 
 def test_every_change_is_told_once() -> None:
