@@ -179,8 +179,8 @@ ROWS: Final[tuple[HostCall, ...]] = (
         traps="out of bounds; not UTF-8",
         suspends=True,
         departs=(
-            "One set of names for each environment of a node; in Lunatic parents hand theirs to children. At "
-            "most 4096 bytes and 1 000 000 names."
+            "One set of names for each environment, across the cluster; in Lunatic parents hand theirs to "
+            "children. A process that has died gets no name. At most 4096 bytes and 1 000 000 names."
         ),
     ),
     _registry(
@@ -189,7 +189,9 @@ ROWS: Final[tuple[HostCall, ...]] = (
         "0 found and both ids written, 1 not found and nothing written.",
         traps="out of bounds; not UTF-8",
         suspends=True,
-        departs="A process of this node that has died is not found; Lunatic returns its id for ever.",
+        departs=(
+            "Finds processes of all nodes. One that has died is not found; Lunatic returns its id for ever."
+        ),
     ),
     _registry(
         "remove",

@@ -128,8 +128,9 @@ ROWS: Final[tuple[HostCall, ...]] = (
         suspends=True,
         where=Where.NATIVE,
         departs=(
-            "A failed spawn registers nothing; Lunatic registers the error id. A dead process is spawned "
-            f"anew. {_CUT} {_CHILD}"
+            "Of callers on all nodes one spawns, on its node, and the others wait for its child. A failed "
+            "spawn registers nothing; Lunatic registers the error id. A dead process is spawned anew. "
+            f"{_CUT} {_CHILD}"
         ),
     ),
     _process("sleep_ms", "duration_ms:i64", "Sleeps.", suspends=True),

@@ -65,8 +65,7 @@ Luna has, in namespaces that begin with `luna::`.
 
 - Lunatic's own cluster: Luna nodes do not speak with Lunatic nodes or with its control server, and there is
   no `lunatic control`, `login`, `app` or `deploy`.
-- Names of processes (`lunatic::registry`) are known on their node only. In Lunatic they are known to even
-  fewer: to descendants on the same node.
+- Names with versions, as programs of Lunatic 0.6 register them, are known on their node only.
 - Messages to other nodes cannot carry sockets or modules; they cannot in Lunatic.
 - Sockets of WASI (`sock_accept` and the rest): no process has one, so they answer with an error number.
   `lunatic::networking` is the way to the network.
