@@ -3,15 +3,14 @@
 Carries `luna.cluster.names`, which decides everything: the messages between nodes, the waiting of guests, the
 names that guests find without Python, the ends of processes, and the kills. Lives on trio.
 
-A node that never had a peer leaves all to `LocalNames`, in the native core. With the first peer its names
-are shared, for good. From then on a guest's `get` is answered natively for names of processes of its own
-node, which no other node takes away without asking; all else comes here.
+A node without peers leaves all to `LocalNames`, in the native core. With the first peer its names are shared,
+until it has lost the last and nobody waits here. Meanwhile a guest's `get` is answered natively for names of
+processes of its own node, which no other node takes away without asking; all else comes here.
 """
 
 from __future__ import annotations
 
 import itertools
-import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -40,7 +39,7 @@ from luna.proto import node_pb2
 from luna.proto.errors import RefusedError
 from luna.proto.ids import serial_of
 from luna.proto.limits import FROZEN_PEER_TIMEOUT_S
-from luna.scheduler.local_names import LocalNames
+from luna.scheduler.local_names import LocalNames, OwnName, wall_clock_ms
 from luna.scheduler.name_service import Registered
 
 _log = structlog.get_logger(__name__)
@@ -78,6 +77,7 @@ class ClusterNames:
         self._send = send
         self._kill = kill
         self._events = events
+        self._node_id = node_id
         self._names = Names(node_id, local.claim)
         self._shared = False
         self._peers: set[int] = set()
@@ -121,7 +121,7 @@ class ClusterNames:
         if await self._is_local(environment, name):
             await self._local.put(environment, name, node_id, pid)
             return
-        entry = Entry(Name(environment, name), node_id, pid, _now_ms())
+        entry = Entry(Name(environment, name), node_id, pid, wall_clock_ms())
         self._bury(entry.name)
         done = await self._operate(lambda number: self._names.put(number, entry))
         if done.refused:
@@ -147,12 +147,13 @@ class ClusterNames:
         answer = await self._operate(lambda number: self._names.reserve(number, key), number)
 
         def commit(node_id: int, pid: int) -> None:
-            self._act(self._names.commit(number, node_id, pid, _now_ms()))
+            self._act(self._names.commit(number, node_id, pid, wall_clock_ms()))
 
         try:
             yield _Reserved(_registered(answer.entry), commit)
         finally:
             self._act(self._names.cancel(number))
+            self._keep_alone()
 
     async def _is_local(self, environment: int, name: str) -> bool:
         """Whether this node decides alone; before its names were shared, one may be held here for a spawn."""
@@ -177,6 +178,7 @@ class ClusterNames:
             raise
         finally:
             del self._waiting[number]
+            self._keep_alone()
         return waiting
 
     # --- peers --------------------------------------------------------------------------------------
@@ -196,6 +198,7 @@ class ClusterNames:
         """The session with a peer is over, if there was one."""
         self._peers.discard(peer_id)
         self._see(self._names.peer_lost(peer_id))
+        self._keep_alone()
 
     def _received(self, peer: NodeInfo, message: node_pb2.Names) -> None:
         effects: list[Effect] = []
@@ -220,9 +223,16 @@ class ClusterNames:
             )
         )
 
+    def _keep_alone(self) -> None:
+        """Leave all to this node's core, if there is no peer and nobody waits for an answer from here."""
+        if self._shared and not self._peers and not self._names.under_way:
+            self._shared = False
+            self._local.unshare()
+            self._names = Names(self._node_id, self._local.claim)
+
     def _born_late(self, environment: int, name: str, node_id: int, pid: int) -> None:
         """A process was spawned for a name that others may have by now."""
-        self._act(self._names.adopt([Entry(Name(environment, name), node_id, pid, _now_ms())]))
+        self._act(self._names.adopt([Entry(Name(environment, name), node_id, pid, wall_clock_ms())]))
 
     def _died(self, pid: int) -> None:
         self._act(self._names.process_died(pid))
@@ -245,7 +255,7 @@ class ClusterNames:
                 case Changed(name, None):
                     self._local.hide(*name)
                 case Changed(name, Entry() as entry):
-                    self._local.show(*name, entry.node, entry.pid)
+                    self._local.show(OwnName(*name, entry.node, entry.pid, entry.stamp))
                 case Kill(entry, winner):
                     _log.warning(
                         "process killed: its name stands for one that was registered earlier on another node",
@@ -275,7 +285,3 @@ class _Reserved:
 
 def _registered(entry: Entry | None) -> Registered | None:
     return None if entry is None else Registered(entry.node, entry.pid)
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000

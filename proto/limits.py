@@ -128,8 +128,8 @@ MAX_NAME_REQUESTS = 65_536
 """requests about names that one node has under way at others: one for each process that waits for an answer.
 Beyond, the host call traps."""
 
-MAX_NAME_SIGNALS = 4096
-"""signals in one Names envelope, some 50 ms of work for a receiver. All moved names go in a few envelopes."""
+MAX_NAME_SIGNALS = 1024
+"""signals in one Names envelope: some 10 ms of work for the receiver, which does nothing else meanwhile."""
 
 NAMES_ENVELOPE_BYTES = 256 * KIB
 """bytes of signals from which the next Names envelope begins: a frame's worth."""

@@ -455,9 +455,12 @@ cdef class Core:
             return None
         return found.node, found.pid
 
-    def put_name(self, uint64_t environment, bytes name, int64_t node, int64_t pid) -> bool:
-        """Have a name stand for a process, held or not; False when there are too many."""
-        return put_name(self.runtime, environment, name, len(name), 1, node, pid) == NAME_TAKEN
+    def put_name(self, uint64_t environment, bytes name, int64_t node, int64_t pid, int64_t stamp_ms) -> bool:
+        """Have a name stand for a process, held or not; False when there are too many.
+
+        `stamp_ms` is the wall clock of its registration.
+        """
+        return put_name(self.runtime, environment, name, len(name), 1, node, pid, stamp_ms) == NAME_TAKEN
 
     def remove_name(self, uint64_t environment, bytes name) -> None:
         """Forget a name, held or not."""
@@ -482,6 +485,10 @@ cdef class Core:
         with nogil:
             share_names(self.runtime, &found)
         return [(own.environment, own.name, own.process.node, own.process.pid, own.stamp_ms) for own in found]
+
+    def unshare_names(self) -> None:
+        """Have the core answer guests again."""
+        unshare_names(self.runtime)
 
     @property
     def pressure(self) -> bool:

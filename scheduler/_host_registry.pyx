@@ -7,6 +7,7 @@ spawning, is Python's.
 from luna.scheduler._guest cimport *
 from luna.scheduler._host_request cimport request
 from luna.scheduler._names cimport *
+from luna.scheduler._platform cimport *
 from luna.scheduler._process cimport end_wait
 from luna.scheduler._types cimport *
 
@@ -54,7 +55,8 @@ cdef void put(void* env, wasmtime_caller_t* caller, const wasmtime_val_t* args, 
         fail_with(process, env, wrong)
         return
     state = put_name(
-        process.runtime, process.environment, name, <uint32_t>args[1].of.i32, 0, args[2].of.i64, args[3].of.i64
+        process.runtime, process.environment, name, <uint32_t>args[1].of.i32, 0, args[2].of.i64, args[3].of.i64,
+        luna_wall_ms()
     )
     if state == NAME_HELD:
         request(env, caller, args, nargs, results, nresults, trap_out, continuation)

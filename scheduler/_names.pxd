@@ -23,10 +23,11 @@ cdef struct OwnName:
 cdef void init_names(Runtime* runtime) noexcept nogil
 cdef void clear_names(Runtime* runtime) noexcept nogil
 cdef int find_name(Runtime* runtime, uint64_t environment, const char* name, size_t size, int is_holder, Registered* found) noexcept nogil
-cdef int put_name(Runtime* runtime, uint64_t environment, const char* name, size_t size, int is_holder, int64_t node, int64_t pid) noexcept nogil
+cdef int put_name(Runtime* runtime, uint64_t environment, const char* name, size_t size, int is_holder, int64_t node, int64_t pid, int64_t stamp_ms) noexcept nogil
 cdef int remove_name(Runtime* runtime, uint64_t environment, const char* name, size_t size, int is_holder) noexcept nogil
 cdef void hold_name(Runtime* runtime, uint64_t environment, const char* name, size_t size, int held) noexcept nogil
 cdef int claim_process(Runtime* runtime, int64_t pid) noexcept nogil
 cdef void share_names(Runtime* runtime, vector[OwnName]* found) noexcept nogil
+cdef void unshare_names(Runtime* runtime) noexcept nogil
 cdef int64_t names_of(Runtime* runtime, int64_t pid, vector[string]* found) noexcept nogil
 cdef void forget_names(Process* process) noexcept nogil

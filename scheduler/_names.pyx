@@ -4,7 +4,7 @@ A process takes its names with it when it dies. One of another node keeps them:
 what becomes of it is not known here. A name that a process is being spawned for
 is held, by Python (`luna.scheduler.local_names`): whoever else asks for it waits.
 
-Once names are shared with other nodes, only Python changes them: here are those of
+While names are shared with other nodes, only Python changes them: here are those of
 this node's processes, which nobody takes without this node's consent, so that a
 guest finds them without asking Python.
 
@@ -108,7 +108,7 @@ cdef void erase(Names* names, const string& key) noexcept nogil:
     names.entries.erase(entry)
 
 
-cdef int add(Names* names, const string& key, const Registered& process) noexcept nogil:
+cdef int add(Names* names, const string& key, const Registered& process, int64_t stamp_ms) noexcept nogil:
     """Enter a name that is not there; 0 when its environment has too many."""
     cdef uint64_t environment = environment_of(key)
     cdef unordered_map[uint64_t, Share].iterator found = names.shares.find(environment)
@@ -126,7 +126,7 @@ cdef int add(Names* names, const string& key, const Registered& process) noexcep
     names.last_place += 1
     entry.process = process
     entry.place = names.last_place
-    entry.stamp_ms = luna_wall_ms()
+    entry.stamp_ms = stamp_ms
     names.entries[key] = entry
     place = names.entries.find(key)
     names.by_pid[process.pid][entry.place] = &deref(place).first
@@ -185,6 +185,14 @@ cdef void share_names(Runtime* runtime, vector[OwnName]* found) noexcept nogil:
     pthread_mutex_unlock(&names.lock)
 
 
+cdef void unshare_names(Runtime* runtime) noexcept nogil:
+    """Have guests' calls answered here again."""
+    cdef Names* names = <Names*>runtime.names
+    pthread_mutex_lock(&names.lock)
+    names.shared = 0
+    pthread_mutex_unlock(&names.lock)
+
+
 cdef int find_name(Runtime* runtime, uint64_t environment, const char* name, size_t size, int is_holder, Registered* found) noexcept nogil:
     """NAME_TAKEN with what it stands for, NAME_FREE or NAME_HELD."""
     cdef Names* names = <Names*>runtime.names
@@ -206,7 +214,7 @@ cdef int find_name(Runtime* runtime, uint64_t environment, const char* name, siz
     return state
 
 
-cdef int put_name(Runtime* runtime, uint64_t environment, const char* name, size_t size, int is_holder, int64_t node, int64_t pid) noexcept nogil:
+cdef int put_name(Runtime* runtime, uint64_t environment, const char* name, size_t size, int is_holder, int64_t node, int64_t pid, int64_t stamp_ms) noexcept nogil:
     """Have a name stand for a process, whatever it stood for: NAME_TAKEN, NAME_HELD or NAMES_FULL."""
     cdef Names* names = <Names*>runtime.names
     cdef string key = key_of(environment, name, size)
@@ -220,7 +228,7 @@ cdef int put_name(Runtime* runtime, uint64_t environment, const char* name, size
     else:
         erase(names, key)
         # Under the lock: a process that dies from now on finds the name when it forgets its own.
-        if mark_named(runtime, pid) and not add(names, key, process):
+        if mark_named(runtime, pid) and not add(names, key, process, stamp_ms):
             state = NAMES_FULL
     pthread_mutex_unlock(&names.lock)
     return state

@@ -7,6 +7,7 @@ at once get one process. When the node comes to share names with others, the ser
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -18,10 +19,15 @@ from luna.proto.errors import RefusedError, WouldBlockError
 from luna.scheduler._core import Core
 from luna.scheduler.name_service import Registered
 
-__all__ = ["LocalNames", "OwnName"]
+__all__ = ["LocalNames", "OwnName", "wall_clock_ms"]
 
 MAX_NAMES: Final = 1_000_000
 """names in one environment; NAMES_MAX of `_limits.pxd`."""
+
+
+def wall_clock_ms() -> int:
+    """Now, as names are stamped with it."""
+    return time.time_ns() // 1_000_000
 
 
 @final
@@ -99,6 +105,11 @@ class LocalNames:
             for environment, name, node_id, pid, stamp_ms in self._core.share_names()
         ]
 
+    def unshare(self) -> None:
+        """Nobody shares the names any more: this node decides alone about what is here."""
+        self._born_late = None
+        self._core.unshare_names()
+
     def claim(self, pid: int) -> bool:
         """Whether a process of this node lives; if so, its end will be told."""
         return self._core.claim_process(pid)
@@ -107,9 +118,9 @@ class LocalNames:
         """Whether a process of this node lives."""
         return self._core.exists(pid)
 
-    def show(self, environment: int, name: str, node_id: int, pid: int) -> None:
+    def show(self, own: OwnName) -> None:
         """Guests find this process of this node under a name; with too many names they ask for it."""
-        self._core.put_name(environment, name.encode(), node_id, pid)
+        self._core.put_name(own.environment, own.name.encode(), own.node_id, own.pid, own.stamp_ms)
 
     def hide(self, environment: int, name: str) -> None:
         """Guests find nothing here under a name."""
@@ -140,7 +151,7 @@ class LocalNames:
             self._born_late(environment, name, node_id, pid)
 
     def _put(self, environment: int, name: str, node_id: int, pid: int) -> None:
-        if not self._core.put_name(environment, name.encode(), node_id, pid):
+        if not self._core.put_name(environment, name.encode(), node_id, pid, wall_clock_ms()):
             raise RefusedError(f"an environment has at most {MAX_NAMES} names of 128 MiB together")
 
 

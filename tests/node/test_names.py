@@ -9,6 +9,7 @@ from typing import cast
 import pytest
 import trio
 from structlog.testing import capture_logs
+from tests.scheduler.wat import guest
 
 from luna.cluster import name_owner
 from luna.cluster.name_messages import Announce, Entry, Get, Name
@@ -17,6 +18,7 @@ from luna.node import names as node_names
 from luna.node.bridge import Bridge, open_bridge
 from luna.proto import node_pb2
 from luna.proto.errors import InvalidError, RefusedError
+from luna.scheduler import ExitKind
 from luna.scheduler.local_names import LocalNames
 from luna.scheduler.name_service import NameService
 from luna.scheduler.runtime import open_runtime
@@ -255,3 +257,32 @@ async def test_a_node_with_too_many_names_is_given_no_more(monkeypatch: pytest.M
             await two.place.put("c", pid)
         await two.names.remove(ENVIRONMENT, "a")
         await one.place.put("c", pid)
+
+
+async def test_a_node_that_lost_its_last_peer_decides_alone_and_shares_again() -> None:
+    async with open_names_cluster(2) as cluster:
+        one, two = cluster.nodes.values()
+        mine, theirs = await one.place.spawn(), await two.place.spawn()
+        await one.place.put("mine", mine)
+        await one.place.put("theirs", theirs)
+        async with one.names.reserve(ENVIRONMENT, "spawned") as reservation:
+            cluster.disconnect(one, two)
+            assert await one.place.find("theirs") is None
+            child = await one.place.spawn()
+            reservation.commit(3, child)
+        one.runtime.use_names(cast(NameService, None))  # no guest asks for it
+        module = await one.runtime.load_module(
+            guest(f"""{GET} {START}
+                (is32 (call $get @"mine") 0:i32) (is64 (i64.load 8:i32) {mine}:i64)
+                (is32 (call $get @"spawned") 0:i32) (is64 (i64.load 8:i32) {child}:i64)
+                (is32 (call $get @"theirs") 1:i32)
+                (registry.put @"theirs" 0:i64 {mine}:i64)
+                (registry.remove @"mine"))"""),
+            "guest",
+        )
+        pid = await one.runtime.spawn(module, environment=ENVIRONMENT)
+        assert (await one.runtime.wait_exit(pid)).kind is ExitKind.NORMAL
+        cluster.connect(one, two)
+        with trio.fail_after(PATIENCE_S):
+            await one.runtime.wait_exit(mine)  # which took the name of an earlier one meanwhile
+        assert [await two.place.find(name) for name in ("mine", "theirs", "spawned")] == [None, theirs, child]
