@@ -149,6 +149,12 @@ class MetricsPage(Collector):
         kept = self._family(
             GaugeMetricFamily, "peer_kept_bytes", "Bytes sent to it and not acknowledged.", "peer"
         )
+        refused = self._family(
+            CounterMetricFamily,
+            "peer_spawns_refused",
+            "Spawns it asked for while too many were under way.",
+            "peer",
+        )
         for peer in peers:
             labels = [*self._labels.values(), peer.name]
             connected.add_metric(labels, peer.connected)
@@ -158,11 +164,13 @@ class MetricsPage(Collector):
             except NotFoundError:
                 continue  # heard of, but no peer yet
             queued.add_metric(labels, statistics.queued_bytes)
+            refused.add_metric(labels, self._runtime.peers.spawns(peer.id).refused)
             for family, field in traffic:
                 family.add_metric(labels, getattr(statistics, field))
         yield connected
         yield queued
         yield kept
+        yield refused
         yield from (family for family, _ in traffic)
 
     def _family(self, kind: type[Family], name: str, text: str, *labels: str) -> Family:

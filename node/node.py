@@ -26,6 +26,7 @@ from luna.node.control import ControlService, add_services
 from luna.node.events import Events
 from luna.node.groups import NodeGroups
 from luna.node.joining import Joiner
+from luna.node.message_modules import MessageModules
 from luna.node.modules import MAX_STORED_BYTES
 from luna.node.names import ClusterNames
 from luna.node.node_modules import NodeModules, open_modules
@@ -175,6 +176,7 @@ async def _assemble(
     library = modules.library
     spawns = RemoteSpawn(nursery, runtime, library)
     spawns.register()
+    MessageModules(runtime, library, membership).register()
     events = Events()
     names = ClusterNames(runtime.node_id, runtime.names, runtime.peers.send, runtime.kill, events)
     runtime.use_names(names)

@@ -252,15 +252,19 @@ class Unlink(_message.Message):
     def __init__(self, to: _Optional[int] = ..., **kwargs) -> None: ...
 
 class LinkDied(_message.Message):
-    __slots__ = ("to", "tag", "kind")
+    __slots__ = ("to", "tag", "kind", "code", "text")
     FROM_FIELD_NUMBER: _ClassVar[int]
     TO_FIELD_NUMBER: _ClassVar[int]
     TAG_FIELD_NUMBER: _ClassVar[int]
     KIND_FIELD_NUMBER: _ClassVar[int]
+    CODE_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
     to: int
     tag: int
     kind: ExitKind
-    def __init__(self, to: _Optional[int] = ..., tag: _Optional[int] = ..., kind: _Optional[_Union[ExitKind, str]] = ..., **kwargs) -> None: ...
+    code: int
+    text: str
+    def __init__(self, to: _Optional[int] = ..., tag: _Optional[int] = ..., kind: _Optional[_Union[ExitKind, str]] = ..., code: _Optional[int] = ..., text: _Optional[str] = ..., **kwargs) -> None: ...
 
 class Monitor(_message.Message):
     __slots__ = ("to", "environment")
@@ -279,13 +283,17 @@ class StopMonitoring(_message.Message):
     def __init__(self, to: _Optional[int] = ..., **kwargs) -> None: ...
 
 class ProcessDied(_message.Message):
-    __slots__ = ("to", "kind")
+    __slots__ = ("to", "kind", "code", "text")
     FROM_FIELD_NUMBER: _ClassVar[int]
     TO_FIELD_NUMBER: _ClassVar[int]
     KIND_FIELD_NUMBER: _ClassVar[int]
+    CODE_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
     to: int
     kind: ExitKind
-    def __init__(self, to: _Optional[int] = ..., kind: _Optional[_Union[ExitKind, str]] = ..., **kwargs) -> None: ...
+    code: int
+    text: str
+    def __init__(self, to: _Optional[int] = ..., kind: _Optional[_Union[ExitKind, str]] = ..., code: _Optional[int] = ..., text: _Optional[str] = ..., **kwargs) -> None: ...
 
 class Kill(_message.Message):
     __slots__ = ("to", "environment")

@@ -48,6 +48,38 @@ cdef inline size_t write_number(uint8_t* out, int field, uint64_t value) noexcep
     return 1 + write_varint(out + 1, value)
 
 
+cdef size_t write_text(uint8_t* out, int field, Signal* signal) noexcept nogil:
+    """The words in the notice of a death."""
+    cdef size_t count
+    if signal.size == 0:
+        return 0
+    out[0] = <uint8_t>(field << 3 | BYTES)
+    count = 1 + write_varint(out + 1, signal.size)
+    memcpy(out + count, signal.data, signal.size)
+    return count + signal.size
+
+
+cdef size_t write_modules(uint8_t* out, Signal* signal) noexcept nogil:
+    """The modules in a message, at most REMOTE_MODULES_MAX, as hashes: nothing else travels."""
+    cdef uint32_t index
+    cdef size_t count = 0
+    cdef const Resource* resource
+    for index in range(signal.resource_count):
+        resource = &signal.resources[index]
+        out[count] = 6 << 3 | BYTES
+        out[count + 1] = 0
+        count += 2
+        if resource.kind != RESOURCE_TAKEN:
+            out[count - 1] = 32
+            memcpy(
+                out + count,
+                <const uint8_t*>resource.pointer if resource.kind == RESOURCE_HASH else (<Module*>resource.pointer).sha256,
+                32,
+            )
+            count += 32
+    return count
+
+
 cdef int field_of(int kind) noexcept nogil:
     """Field number in luna.v1.Envelope of a signal, 0 if it never leaves a node."""
     if kind == SIGNAL_MESSAGE:
@@ -95,13 +127,19 @@ cdef size_t encode(uint8_t* out, Signal* signal, int64_t target, uint64_t enviro
     elif field == 4:
         used += write_number(head + used, 3, <uint64_t>signal.tag)
         used += write_number(head + used, 4, signal.exit)
+        used += write_number(head + used, 5, <uint64_t>signal.value)
+        used += write_text(head + used, 6, signal)
     elif field == 7:
         used += write_number(head + used, 3, signal.exit)
+        used += write_number(head + used, 4, <uint64_t>signal.value)
+        used += write_text(head + used, 5, signal)
     elif field == 9:
         used += write_number(head + used, 4, <uint64_t>signal.value)
     elif field == 10:
         used += write_number(head + used, 3, <uint64_t>signal.value)
         used += write_number(head + used, 4, <uint64_t>signal.tag)
+    if field == 1 and signal.resource_count > 0:
+        used += write_modules(head + used, signal)  # before the data, which ends the message
     if field == 1 and signal.size > 0:
         size = signal.size
         head[used] = 5 << 3 | BYTES
@@ -196,6 +234,19 @@ cdef int decode_body(Wire* wire) noexcept nogil:
                 return 0
             wire.data = bytes
             wire.size = number
+        elif kind == 1 and field == 6:
+            wire.module_count += 1
+            if wire_type != BYTES or (number != 0 and number != 32) or wire.module_count > REMOTE_MODULES_MAX:
+                return 0
+        elif (kind == 4 and field == 6) or (kind == 7 and field == 5):
+            if wire_type != BYTES:
+                return 0
+            wire.data = bytes
+            wire.size = number
+        elif (kind == 4 and field == 5) or (kind == 7 and field == 4):
+            if wire_type != VARINT:
+                return 0
+            wire.flag = number
         elif kind != 3 and kind != 5 and kind != 6 and kind != 8 and (field <= 4 or (field == 5 and kind == 2)):
             if wire_type != VARINT:
                 return 0
@@ -208,6 +259,20 @@ cdef int decode_body(Wire* wire) noexcept nogil:
             elif field == 4 and kind == 10:
                 wire.flag = number
     return 1
+
+
+cdef int next_module(const uint8_t** position, const uint8_t* end, const uint8_t** sha256) noexcept nogil:
+    """Step to the next module of a Message that was decoded; NULL is one that was taken. 0: there is none."""
+    cdef const uint8_t* bytes = NULL
+    cdef uint64_t field, number
+    cdef int wire_type
+    while position[0] < end:
+        if not next_field(position, end, &field, &wire_type, &number, &bytes):
+            return 0
+        if field == 6:
+            sha256[0] = bytes if number else NULL
+            return 1
+    return 0
 
 
 cdef int decode(const uint8_t* data, size_t size, Wire* wire) noexcept nogil:
@@ -230,6 +295,7 @@ cdef int decode(const uint8_t* data, size_t size, Wire* wire) noexcept nogil:
     wire.tag = 0
     wire.number = 0
     wire.flag = 0
+    wire.module_count = 0
     wire.data = NULL
     wire.size = 0
     while position < end:

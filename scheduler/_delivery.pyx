@@ -7,10 +7,12 @@ must learn goes back: a link dies, a monitor fires, `exists` is answered.
 
 from luna.scheduler._codec cimport FIRST_PYTHON_FIELD, Wire, decode, next_field
 from luna.scheduler._peers cimport bring_up, find_peer, make_peer, queue_signal, take_down
+from luna.scheduler._guest cimport is_utf8
 from luna.scheduler._platform cimport *
 from luna.scheduler._remote_spawn cimport FIELD_SPAWN, FIELD_SPAWN_REPLY, answer_late, deliver_answer, serve_order
 from luna.scheduler._signals cimport append, free_signal, new_signal, reserve
 from luna.scheduler._table cimport is_alive, post
+from luna.scheduler._travel cimport add_modules
 from luna.scheduler._types cimport *
 
 
@@ -120,7 +122,12 @@ cdef int deliver_wire(Runtime* runtime, Peer* peer, Wire* wire) noexcept nogil:
         if not reserve(signal, wire.size) or not append(signal, <const char*>wire.data, wire.size):
             free_signal(runtime, signal)
             return 0
-    elif wire.field == 4 or wire.field == 7:
+    if wire.module_count > 0:
+        add_modules(runtime, signal, wire)
+    if wire.field == 4 or wire.field == 7:
+        signal.value = <int32_t>wire.flag
+        if wire.size <= EXIT_TEXT_BYTES and is_utf8(wire.data, wire.size):
+            append(signal, <const char*>wire.data, wire.size)
         signal.exit = <uint8_t>(wire.number if wire.number <= EXIT_NO_CONNECTION else EXIT_FAILURE)
     elif wire.field == 2 or wire.field >= 9:
         signal.value = <int64_t>wire.number

@@ -373,6 +373,18 @@ cdef class NativeRequest:
         finally:
             self.unlock()
 
+    def message_module(self, int64_t index) -> tuple | None:
+        """(hash, sender) of a module in the scratch message that is not in memory; None if there is none."""
+        cdef Process* process = self.lock()
+        cdef Signal* message = process.scratch
+        try:
+            if message == NULL or <uint64_t>index >= message.resource_count or \
+                    message.resources[index].kind != RESOURCE_HASH:
+                return None
+            return (<char*>message.resources[index].pointer)[:32], message.sender
+        finally:
+            self.unlock()
+
     def module(self, int64_t number) -> NativeModule | None:
         """The module of that id in the process's table, -1 its own; None if unknown."""
         cdef Process* process = self.lock()
@@ -407,7 +419,7 @@ cdef class NativeRequest:
         self.answer(signal, size_out)
 
     def complete_with_module(self, NativeModule module) -> None:
-        """Let a spawn on another node go on, whose module was not in memory."""
+        """Let a call go on that needs a module, which was not in memory."""
         cdef Signal* signal = new_signal(self.request.runtime, SIGNAL_RESULT, 0)
         signal.exit = ANSWER_MODULE
         add_resource(signal, RESOURCE_MODULE, module.module)

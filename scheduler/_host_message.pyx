@@ -6,13 +6,16 @@ it is, receiving replaces it; nothing is copied on the way.
 
 from libc.stdlib cimport malloc
 
-from luna.scheduler._code cimport retain_module
 from luna.scheduler._delivery cimport deliver
 from luna.scheduler._guest cimport *
 from luna.scheduler._platform cimport *
 from luna.scheduler._process cimport drain, end_wait, take_as_scratch
 from luna.scheduler._signals cimport *
+from luna.scheduler._travel cimport untravelled
 from luna.scheduler._types cimport *
+
+cdef enum:
+    UNSENDABLE = 1             # result of a send of what cannot go to another node
 
 
 cdef wasm_trap_t* no_scratch(const char* function) noexcept nogil:
@@ -118,52 +121,11 @@ cdef wasm_trap_t* data_size(void* env, wasmtime_caller_t* caller, wasmtime_val_r
     return NULL
 
 
-cdef wasm_trap_t* push_module(void* env, wasmtime_caller_t* caller, wasmtime_val_raw_t* args, size_t count) noexcept nogil:
-    cdef Process* process = caller_process(caller)
-    cdef Module* module = <Module*>table_get(&process.modules, <uint64_t>args[0].i64)
-    cdef int index
-    if module == NULL:
-        return trap(b"lunatic::message::push_module: this process has no module of that id")
-    if process.scratch == NULL:
-        return no_scratch(b"push_module")
-    if process.scratch.kind != SIGNAL_MESSAGE:
-        return not_data(b"push_module")
-    index = add_resource(process.scratch, RESOURCE_MODULE, module)
-    if index < 0:
-        return trap(b"lunatic::message::push_module: a message holds at most 4096 resources")
-    retain_module(module)
-    args[0].i64 = index
-    return NULL
-
-
-cdef wasm_trap_t* take_module(void* env, wasmtime_caller_t* caller, wasmtime_val_raw_t* args, size_t count) noexcept nogil:
-    cdef Process* process = caller_process(caller)
-    cdef Signal* message = process.scratch
-    cdef uint64_t index = <uint64_t>args[0].i64
-    if message == NULL:
-        return no_scratch(b"take_module")
-    if message.kind != SIGNAL_MESSAGE:
-        return not_data(b"take_module")
-    if index >= message.resource_count or message.resources[index].kind != RESOURCE_MODULE:
-        return trap(b"lunatic::message::take_module: the message has no module at that index")
-    args[0].i64 = <int64_t>table_add(&process.modules, message.resources[index].pointer)
-    if args[0].i64 == -1:
-        return trap(b"lunatic::message::take_module: a process holds at most 1000000 modules")
-    message.resources[index].kind = RESOURCE_TAKEN
-    return NULL
-
-
 cdef const char* unsendable(Process* process, int64_t target) noexcept nogil:
     """Why the scratch message cannot go to another node, NULL if it can."""
     if target >> NODE_SHIFT == process.runtime.node_id:
         return NULL
-    if process.scratch.kind != SIGNAL_MESSAGE:
-        return b"only data messages can be sent to another node"
-    if process.scratch.resource_count > 0:
-        return b"a message with resources cannot be sent to another node"
-    if process.scratch.size > REMOTE_MESSAGE_BYTES_MAX:
-        return b"a message to another node holds at most 48 MiB"
-    return NULL
+    return untravelled(process.scratch)
 
 
 cdef const char* send_scratch(Process* process, int64_t target) noexcept nogil:
@@ -187,21 +149,28 @@ cdef const char* send_scratch(Process* process, int64_t target) noexcept nogil:
     return NULL
 
 
+cdef int lose_unsent(Process* process) noexcept nogil:
+    """After a send that was impossible: drops the message that cannot travel; 0 if there was none to begin with."""
+    if process.scratch == NULL:
+        return 0
+    take_as_scratch(process, NULL)
+    return 1
+
+
 cdef wasm_trap_t* send(void* env, wasmtime_caller_t* caller, wasmtime_val_raw_t* args, size_t count) noexcept nogil:
-    cdef const char* reason = send_scratch(caller_process(caller), args[0].i64)
-    if reason != NULL:
+    cdef Process* process = caller_process(caller)
+    # Of two arguments the first is a node, which a pid names itself.
+    cdef const char* reason = send_scratch(process, args[count - 1].i64)
+    if reason != NULL and not lose_unsent(process):
         return trap(reason)
-    args[0].i32 = 0
+    args[0].i32 = UNSENDABLE if reason != NULL else 0
     return NULL
 
 
-cdef wasm_trap_t* send_to_node(void* env, wasmtime_caller_t* caller, wasmtime_val_raw_t* args, size_t count) noexcept nogil:
-    # A pid names its node itself; the first argument is what old guests pass.
-    cdef const char* reason = send_scratch(caller_process(caller), args[1].i64)
-    if reason != NULL:
-        return trap(reason)
-    args[0].i32 = 0
-    return NULL
+cdef wasm_trap_t* send_early(void* env, wasmtime_caller_t* caller, wasmtime_val_raw_t* args, size_t count) noexcept nogil:
+    # It has no result that could tell.
+    cdef const char* reason = send_scratch(caller_process(caller), args[count - 1].i64)
+    return trap(reason) if reason != NULL else NULL
 
 
 cdef void await_reply(Process* process, int64_t target, int64_t tag, uint64_t timeout_ms) noexcept nogil:
@@ -210,12 +179,14 @@ cdef void await_reply(Process* process, int64_t target, int64_t tag, uint64_t ti
     cdef const char* reason
     drain(process)
     reason = send_scratch(process, target)
-    if reason != NULL:
-        fail(process, reason)
-        return
     process.wait = WAIT_REPLY
     process.wait_tag = tag
-    set_deadline(process, timeout_ms)
+    if reason == NULL:
+        set_deadline(process, timeout_ms)
+    elif lose_unsent(process):
+        end_wait(process, UNSENDABLE)
+    else:
+        fail(process, reason)
 
 
 cdef void send_receive(void* env, wasmtime_caller_t* caller, const wasmtime_val_t* args, size_t nargs, wasmtime_val_t* results, size_t nresults, wasm_trap_t** trap_out, wasmtime_async_continuation_t* continuation) noexcept nogil:
@@ -287,13 +258,11 @@ def functions():
         ("lunatic::message", "get_tag"): (<size_t>get_tag, False),
         ("lunatic::message", "get_process_id"): (<size_t>get_process_id, False),
         ("lunatic::message", "data_size"): (<size_t>data_size, False),
-        ("lunatic::message", "push_module"): (<size_t>push_module, False),
-        ("lunatic::message", "take_module"): (<size_t>take_module, False),
         ("lunatic::message", "send"): (<size_t>send, False),
-        ("lunatic::message", "send@0.11"): (<size_t>send, False),
+        ("lunatic::message", "send@0.11"): (<size_t>send_early, False),
         ("lunatic::message", "send_receive_skip_search"): (<size_t>send_receive, True),
         ("lunatic::message", "receive"): (<size_t>receive, True),
-        ("lunatic::distributed", "send"): (<size_t>send_to_node, False),
-        ("lunatic::distributed", "send@0.11"): (<size_t>send_to_node, False),
+        ("lunatic::distributed", "send"): (<size_t>send, False),
+        ("lunatic::distributed", "send@0.11"): (<size_t>send_early, False),
         ("lunatic::distributed", "send_receive_skip_search"): (<size_t>send_receive_node, True),
     }

@@ -9,6 +9,7 @@ from luna.scheduler._peers cimport is_crowded
 from luna.scheduler._process cimport reserve_host_bytes
 from luna.scheduler._table cimport is_listed, list_timer, unlist_timer
 from luna.scheduler._signals cimport *
+from luna.scheduler._travel cimport untravelled
 from luna.scheduler._types cimport *
 
 
@@ -61,11 +62,8 @@ cdef wasm_trap_t* send_after(void* env, wasmtime_caller_t* caller, wasmtime_val_
     cdef int is_near, is_dead
     if process.scratch == NULL:
         return trap(b"lunatic::timer::send_after: there is no message: create or receive one first")
-    if args[0].i64 >> NODE_SHIFT != process.runtime.node_id and (
-        process.scratch.kind != SIGNAL_MESSAGE or process.scratch.resource_count > 0
-        or process.scratch.size > REMOTE_MESSAGE_BYTES_MAX
-    ):
-        return trap(b"lunatic::timer::send_after: only plain data of at most 48 MiB can be sent to another node")
+    if args[0].i64 >> NODE_SHIFT != process.runtime.node_id and untravelled(process.scratch) != NULL:
+        return trap(untravelled(process.scratch))
     if process.timers.count == process.timers.capacity:
         forget_fired(process)
     if not reserve_host_bytes(process, <int64_t>process.scratch.capacity):

@@ -48,6 +48,13 @@ cdef enum:
     MESSAGE_INLINE_BYTES = 64
     # resources in one message
     MESSAGE_RESOURCES_MAX = 4096
+    # modules in one message to another node, each a hash of 32 bytes ahead of its
+    # data; all of them are written on a thread's stack
+    REMOTE_MODULES_MAX = 64
+    # bytes of the words that a notice of a death has for why: their first line. A
+    # server may lose a hundred thousand processes a second, and each tells all who
+    # watch it
+    EXIT_TEXT_BYTES = 256
     # tags one receive may wait for
     RECEIVE_TAGS_MAX = 65536
     # wasm parameters of an entry function

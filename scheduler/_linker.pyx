@@ -9,7 +9,7 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset
 
 from luna.scheduler import _host_config, _host_group, _host_message, _host_misc, _host_process, _host_registry, _host_trap, _host_wasi
-from luna.scheduler import _host_distributed, _host_early_message, _host_early_process
+from luna.scheduler import _host_distributed, _host_early_message, _host_early_process, _host_module, _host_notice
 from luna.scheduler._guest cimport snprintf, trap
 from luna.scheduler._host_request cimport request, request_data
 from luna.scheduler._platform cimport *
@@ -29,7 +29,7 @@ def native_functions() -> dict:
     functions: dict = {}
     for module in (
         _host_message, _host_group, _host_process, _host_registry, _host_config, _host_misc, _host_trap, _host_wasi,
-        _host_early_message, _host_early_process, _host_distributed,
+        _host_early_message, _host_early_process, _host_distributed, _host_module, _host_notice,
     ):
         functions.update(module.functions())
     return functions

@@ -233,7 +233,16 @@ cdef void link_with(Process* process, int64_t target, int64_t tag, int how) noex
     deliver(process.runtime, signal, target, process.environment, process)
 
 
-cdef void link_died(Process* process, int64_t peer, int64_t tag, int exit) noexcept nogil:
+cdef void note_exit(Signal* notice, int exit, const Signal* death) noexcept nogil:
+    """Put into the notice for a guest how the other process ended; `death` is what told of it, NULL: its node is gone."""
+    notice.exit = <uint8_t>exit
+    if death != NULL:
+        notice.value = death.value
+        append(notice, death.data, death.size)
+
+
+cdef void link_died(Process* process, int64_t peer, int64_t tag, int exit, const Signal* death) noexcept nogil:
+    """A linked process ended; `death` as of note_exit."""
     cdef Signal* message
     cdef char text[64]
     if process.links == NULL or process.links.erase(peer) == 0:
@@ -246,7 +255,7 @@ cdef void link_died(Process* process, int64_t peer, int64_t tag, int exit) noexc
         return
     message = new_signal(process.runtime, SIGNAL_LINK_DIED, peer)
     message.tag = tag
-    message.exit = <uint8_t>exit
+    note_exit(message, exit, death)
     arrive(process, message)
 
 
@@ -258,19 +267,20 @@ cdef void watch(Process* process, int64_t target, uint64_t environment) noexcept
         process.watching = new unordered_set[int64_t]()
     process.watching.insert(target)
     if session == NO_SESSION:
-        watched_died(process, target, EXIT_NO_CONNECTION)
+        watched_died(process, target, EXIT_NO_CONNECTION, NULL)
         return
     signal = new_signal(process.runtime, SIGNAL_MONITOR, process.pid)
     signal.session = session
     deliver(process.runtime, signal, target, environment, NULL)
 
 
-cdef void watched_died(Process* process, int64_t target, int exit) noexcept nogil:
+cdef void watched_died(Process* process, int64_t target, int exit, const Signal* death) noexcept nogil:
+    """A monitored process ended; `death` as of note_exit."""
     cdef Signal* message
     if process.watching == NULL or process.watching.erase(target) == 0:
         return
     message = new_signal(process.runtime, SIGNAL_PROCESS_DIED, target)
-    message.exit = <uint8_t>exit
+    note_exit(message, exit, death)
     arrive(process, message)
 
 
@@ -309,7 +319,7 @@ cdef void node_down(Process* process, int node_id, uint32_t session) noexcept no
                 links.push_back(pair[int64_t, int64_t](deref(link).first, deref(link).second.mine))
             preincrement(link)
         for index in range(links.size()):
-            link_died(process, links[index].first, links[index].second, EXIT_NO_CONNECTION)
+            link_died(process, links[index].first, links[index].second, EXIT_NO_CONNECTION, NULL)
     if process.watching != NULL:
         each = process.watching.begin()
         while each != process.watching.end():
@@ -317,7 +327,7 @@ cdef void node_down(Process* process, int node_id, uint32_t session) noexcept no
                 watching.push_back(deref(each))
             preincrement(each)
         for index in range(watching.size()):
-            watched_died(process, watching[index], EXIT_NO_CONNECTION)
+            watched_died(process, watching[index], EXIT_NO_CONNECTION, NULL)
     if process.watchers != NULL:
         watching.clear()
         each = process.watchers.begin()
@@ -370,7 +380,7 @@ cdef void spawned(Process* process, Signal* signal) noexcept nogil:
             process.watching = new unordered_set[int64_t]()
         process.watching.insert(child)
         if not is_near and bind_to_node(process, child, signal.session) == NO_SESSION:
-            watched_died(process, child, EXIT_NO_CONNECTION)
+            watched_died(process, child, EXIT_NO_CONNECTION, NULL)
 
 
 cdef void handle(Process* process, Signal* signal) noexcept nogil:
@@ -389,14 +399,14 @@ cdef void handle(Process* process, Signal* signal) noexcept nogil:
         if process.links != NULL:
             process.links.erase(signal.sender)
     elif signal.kind == SIGNAL_LINK_DEATH:
-        link_died(process, signal.sender, signal.tag, signal.exit)
+        link_died(process, signal.sender, signal.tag, signal.exit, signal)
     elif signal.kind == SIGNAL_MONITOR:
         be_watched(process, signal.sender, signal.session)
     elif signal.kind == SIGNAL_STOP_MONITORING:
         if process.watchers != NULL:
             process.watchers.erase(signal.sender)
     elif signal.kind == SIGNAL_PROCESS_DEATH:
-        watched_died(process, signal.sender, signal.exit)
+        watched_died(process, signal.sender, signal.exit, signal)
     elif signal.kind == SIGNAL_DIE_WHEN_LINK_DIES:
         process.die_when_link_dies = signal.value != 0
     elif signal.kind == SIGNAL_SPAWNED:
@@ -472,6 +482,16 @@ cdef void refuse(Process* process, Signal* signal) noexcept nogil:
     free_signal(runtime, signal)
 
 
+cdef size_t first_line(const char* text) noexcept nogil:
+    """Bytes of a text's first line, or as many whole characters of it as a notice takes."""
+    cdef size_t size = 0
+    while size < EXIT_TEXT_BYTES and text[size] != 0 and text[size] != b"\n":
+        size += 1
+    while size > 0 and text[size] & 0xC0 == 0x80:
+        size -= 1
+    return size
+
+
 cdef void tell_death(Process* process, int kind, int64_t target, int64_t tag) noexcept nogil:
     cdef Signal* signal
     cdef int node_id = <int>(target >> NODE_SHIFT)
@@ -483,6 +503,9 @@ cdef void tell_death(Process* process, int kind, int64_t target, int64_t tag) no
     signal = new_signal(process.runtime, kind, process.pid)
     signal.tag = tag
     signal.exit = <uint8_t>process.exit_kind
+    signal.value = process.exit_code
+    if process.exit_kind != EXIT_NORMAL:
+        append(signal, process.exit_text, first_line(process.exit_text))
     signal.session = session
     deliver(process.runtime, signal, target, ANY_ENVIRONMENT, NULL)
 

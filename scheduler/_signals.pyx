@@ -42,6 +42,8 @@ cdef void free_signal(Runtime* runtime, Signal* signal) noexcept nogil:
     for index in range(signal.resource_count):
         if signal.resources[index].kind == RESOURCE_MODULE:
             release_module(<Module*>signal.resources[index].pointer)
+        elif signal.resources[index].kind == RESOURCE_HASH:
+            free(signal.resources[index].pointer)
         elif signal.resources[index].kind >= RESOURCE_FOREIGN:
             emit(runtime, EVENT_DROPPED, <int64_t>signal.resources[index].pointer, 0, 0, NULL, NULL)
     free(signal.resources)

@@ -1,4 +1,4 @@
-"""Rows of `luna::distributed`, `luna::node` and `luna::group`: what Lunatic has nothing like."""
+"""Rows of the `luna::` namespaces: what Lunatic has nothing like."""
 
 from __future__ import annotations
 
@@ -6,11 +6,37 @@ from typing import Final
 
 from luna.scheduler._hostcall import HostCall, Rows, Where
 
+_message = Rows("luna::message", Where.NATIVE)
 _distributed = Rows("luna::distributed", Where.NATIVE)
 _node = Rows("luna::node", Where.REQUEST)
 _group = Rows("luna::group", Where.REQUEST)
 
 _NAME = "out of bounds; not UTF-8; a name of more than 255 bytes"
+
+_MESSAGE = (
+    _message(
+        "exit_reason",
+        "-> i32",
+        "How the process ended that the scratch, a LinkDied or ProcessDied, tells of: 0 normally, 1 it "
+        "failed, 2 it was killed, 3 it died of a link, 4 there was no such process, 5 its node is gone; -1 "
+        "of any other scratch.",
+        traps="no scratch",
+    ),
+    _message(
+        "exit_code",
+        "-> i32",
+        "The exit code of that process: 0 of a normal end, else what it exited with, or 1; 0 where there is "
+        "none.",
+        traps="no scratch",
+    ),
+    _message(
+        "exit_text",
+        "text:out text_len:len -> i32",
+        "Writes up to text_len bytes of why it ended, a line of at most 256; returns how many there are. "
+        "None of a normal end, nor of a process that was not there or whose node is gone.",
+        traps="no scratch; out of bounds",
+    ),
+)
 
 _DISTRIBUTED = (
     _distributed(
@@ -86,4 +112,4 @@ _GROUP = (
     ),
 )
 
-ROWS: Final[tuple[HostCall, ...]] = (*_DISTRIBUTED, *_NODE, *_GROUP)
+ROWS: Final[tuple[HostCall, ...]] = (*_MESSAGE, *_DISTRIBUTED, *_NODE, *_GROUP)

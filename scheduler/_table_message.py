@@ -15,10 +15,14 @@ _timer = Rows("lunatic::timer", Where.NATIVE)
 _registry = Rows("lunatic::registry", Where.NATIVE)
 
 _NO_DATA = "no scratch; scratch is not a data message"
-_UNSENDABLE = "no scratch; for another node, a scratch that is not plain data of at most 48 MiB"
+_UNSENDABLE = "no scratch; for another node, a scratch that cannot go there (as `send`)"
 
 _ANY_NODE = "Also for processes of other nodes."
-_TO_ANOTHER_NODE = "To another node go only plain data of at most 48 MiB; who fills the queue to it waits."
+_CANNOT_TRAVEL = "1 the scratch cannot go to another node, and is lost"
+_TO_ANOTHER_NODE = (
+    "To another node go data and up to 64 modules, no sockets and no notice of a death; who fills the queue "
+    "to it waits."
+)
 _RESOURCES = "At most 4096 resources in a message."
 
 ROWS: Final[tuple[HostCall, ...]] = (
@@ -66,7 +70,11 @@ ROWS: Final[tuple[HostCall, ...]] = (
         "take_module",
         "index:i64 -> i64",
         "Takes a module out of the scratch; returns its new id in this process.",
-        traps=f"unknown index, already taken or of another kind; {_NO_DATA}",
+        traps="unknown index, already taken or of another kind; one of another node that cannot be had; "
+        f"{_NO_DATA}",
+        suspends=True,
+        departs="One that came from another node may have to be fetched from there, and stays in the message "
+        "if that fails.",
     ),
     _message(
         "push_tcp_stream",
@@ -116,16 +124,16 @@ ROWS: Final[tuple[HostCall, ...]] = (
     _message(
         "send",
         "process:i64 -> i32",
-        "Sends the scratch, which is empty afterwards; always 0. A dead target is silent.",
-        traps=_UNSENDABLE,
+        f"Sends the scratch, which is empty afterwards: 0, or {_CANNOT_TRAVEL}. A dead target is silent.",
+        traps="no scratch",
         departs=f"{_ANY_NODE} {_TO_ANOTHER_NODE} A process with more than 1 GiB of unread messages is ended.",
     ),
     _message(
         "send_receive_skip_search",
         "process:i64 wait_tag:i64 timeout_ms:i64 -> i32",
         "Sends the scratch and waits for a later message with wait_tag, not looking at queued ones: "
-        "0 it is the scratch now, 9027 timeout (-1 waits for ever).",
-        traps=_UNSENDABLE,
+        f"0 it is the scratch now, {_CANNOT_TRAVEL}, 9027 timeout (-1 waits for ever).",
+        traps="no scratch",
         suspends=True,
         departs=f"{_ANY_NODE} {_TO_ANOTHER_NODE}",
     ),

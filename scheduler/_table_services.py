@@ -17,11 +17,12 @@ _metrics = Rows("lunatic::metrics", Where.REQUEST)
 _STATEMENT = "unknown statement"
 _CONNECTION = "unknown connection"
 _ALLOCATES = "lunatic_alloc is missing or fails; out of bounds"
-_UNSENDABLE = "no scratch; for another node, a scratch that is not plain data of at most 48 MiB"
+_CANNOT_TRAVEL = "1 the scratch cannot go to another node, and is lost"
 
 _SENDS = (
     "The process id alone tells where to. A dead or unknown node is a dead target; Lunatic traps, or keeps "
-    "the message for ever. A process of this node can be sent any message."
+    "the message for ever. A process of this node can be sent any message, one of another node data and "
+    "modules; Lunatic traps for modules."
 )
 _FOUR_BYTES = "Stores the length in the 4 bytes that guests reserve; Lunatic stores 8."
 _TEXTS = (
@@ -82,8 +83,9 @@ _DISTRIBUTED = (
     _distributed(
         "send",
         "node:i64 process:i64 -> i32",
-        "Sends the scratch, which is empty afterwards; always 0. A dead node or process is silent.",
-        traps=_UNSENDABLE,
+        f"Sends the scratch, which is empty afterwards: 0, or {_CANNOT_TRAVEL}. A dead node or process is "
+        "silent.",
+        traps="no scratch",
         where=Where.NATIVE,
         departs=_SENDS,
     ),
@@ -91,8 +93,8 @@ _DISTRIBUTED = (
         "send_receive_skip_search",
         "node:i64 process:i64 wait_tag:i64 timeout_ms:i64 -> i32",
         "Sends the scratch and waits for a later message with wait_tag, not looking at queued ones: "
-        "0 it is the scratch now, 9027 timeout (-1 waits for ever).",
-        traps=_UNSENDABLE,
+        f"0 it is the scratch now, {_CANNOT_TRAVEL}, 9027 timeout (-1 waits for ever).",
+        traps="no scratch",
         suspends=True,
         where=Where.NATIVE,
         departs=_SENDS,

@@ -102,12 +102,13 @@ cdef enum:            # what a SIGNAL_RESULT holds, in `exit`
     ANSWER_VALUE = 0           # value = result
     ANSWER_TRAP = 1            # data = text
     ANSWER_DATA = 2            # data = bytes for the guest, value = where it wants their length
-    ANSWER_MODULE = 3          # its one resource is the module that a spawn on another node waits for
+    ANSWER_MODULE = 3          # its one resource is the module that the call waits for
 
 cdef enum:
     RESOURCE_TAKEN = 0
     RESOURCE_MODULE = 1
     RESOURCE_PROCESS = 2       # `pointer` is a pid
+    RESOURCE_HASH = 3          # SHA-256 of a module that came from another node and was not in memory here
     # Python's, known here by a number (`pointer`); kinds from here on are ResourceKind's
     RESOURCE_FOREIGN = 16
 
@@ -174,8 +175,8 @@ cdef struct Signal:
     uint32_t session           # the peer's session it belongs to, by its `session_count`; 0: whichever there is
     int64_t sender
     int64_t tag                # 0: none
-    int64_t value              # LINK: tag for its receiver when the sender dies
-    char* data                 # `inline_data`, or its own allocation
+    int64_t value              # LINK: tag for its receiver when the sender dies; a death: exit code
+    char* data                 # `inline_data`, or its own allocation; a death: why, in words
     size_t size
     size_t capacity
     size_t offset              # read position

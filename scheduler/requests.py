@@ -50,7 +50,7 @@ class GuestData:
 @final
 @dataclass(frozen=True, slots=True)
 class FoundModule:
-    """Answer of a spawn on another node whose module was not in memory: the core goes on with it."""
+    """Answer of a native call that needs a module which was not in memory: the core goes on with it."""
 
     module: Module
 

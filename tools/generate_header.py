@@ -54,6 +54,12 @@ enum {
     LUNA_DATA = 0,          /* result of receive: a data message */
     LUNA_LINK_DIED = 1,     /* result of receive: a linked process failed; get_tag gives the link's tag */
     LUNA_PROCESS_DIED = 2,  /* result of receive: a monitored process ended; get_process_id names it */
+    LUNA_EXIT_NORMAL = 0,   /* result of exit_reason, of a LUNA_LINK_DIED or LUNA_PROCESS_DIED */
+    LUNA_EXIT_FAILURE = 1,
+    LUNA_EXIT_KILLED = 2,
+    LUNA_EXIT_LINK_DIED = 3,
+    LUNA_EXIT_NO_PROCESS = 4,
+    LUNA_EXIT_NO_CONNECTION = 5,
 };
 """
 

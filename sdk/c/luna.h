@@ -25,6 +25,12 @@ enum {
     LUNA_DATA = 0,          /* result of receive: a data message */
     LUNA_LINK_DIED = 1,     /* result of receive: a linked process failed; get_tag gives the link's tag */
     LUNA_PROCESS_DIED = 2,  /* result of receive: a monitored process ended; get_process_id names it */
+    LUNA_EXIT_NORMAL = 0,   /* result of exit_reason, of a LUNA_LINK_DIED or LUNA_PROCESS_DIED */
+    LUNA_EXIT_FAILURE = 1,
+    LUNA_EXIT_KILLED = 2,
+    LUNA_EXIT_LINK_DIED = 3,
+    LUNA_EXIT_NO_PROCESS = 4,
+    LUNA_EXIT_NO_CONNECTION = 5,
 };
 
 /* ---- lunatic::message ---- */
@@ -67,7 +73,8 @@ LUNA_IMPORT("lunatic::message", "push_module")
 int64_t lunatic_message_push_module(int64_t module);
 
 /* Takes a module out of the scratch; returns its new id in this process. Traps: unknown index,
- * already taken or of another kind; no scratch; scratch is not a data message. */
+ * already taken or of another kind; one of another node that cannot be had; no scratch; scratch
+ * is not a data message. */
 LUNA_IMPORT("lunatic::message", "take_module")
 int64_t lunatic_message_take_module(int64_t index);
 
@@ -101,14 +108,14 @@ int64_t lunatic_message_push_udp_socket(int64_t socket);
 LUNA_IMPORT("lunatic::message", "take_udp_socket")
 int64_t lunatic_message_take_udp_socket(int64_t index);
 
-/* Sends the scratch, which is empty afterwards; always 0. A dead target is silent. Traps: no
- * scratch; for another node, a scratch that is not plain data of at most 48 MiB. */
+/* Sends the scratch, which is empty afterwards: 0, or 1 the scratch cannot go to another node,
+ * and is lost. A dead target is silent. Traps: no scratch. */
 LUNA_IMPORT("lunatic::message", "send")
 int32_t lunatic_message_send(int64_t process);
 
 /* Sends the scratch and waits for a later message with wait_tag, not looking at queued ones: 0
- * it is the scratch now, 9027 timeout (-1 waits for ever). Traps: no scratch; for another node,
- * a scratch that is not plain data of at most 48 MiB. */
+ * it is the scratch now, 1 the scratch cannot go to another node, and is lost, 9027 timeout (-1
+ * waits for ever). Traps: no scratch. */
 LUNA_IMPORT("lunatic::message", "send_receive_skip_search")
 int32_t lunatic_message_send_receive_skip_search(int64_t process, int64_t wait_tag,
     int64_t timeout_ms);
@@ -137,7 +144,7 @@ void lunatic_error_drop(int64_t error);
 /* ---- lunatic::timer ---- */
 
 /* Sends the scratch after a delay; returns a timer id. The timer outlives its process. Traps: no
- * scratch; for another node, a scratch that is not plain data of at most 48 MiB. */
+ * scratch; for another node, a scratch that cannot go there (as `send`). */
 LUNA_IMPORT("lunatic::timer", "send_after")
 int64_t lunatic_timer_send_after(int64_t process, int64_t delay_ms);
 
@@ -593,14 +600,14 @@ LUNA_IMPORT("lunatic::distributed", "spawn")
 int32_t lunatic_distributed_spawn(int64_t node, int64_t config, int64_t module, const void *entry,
     uint32_t entry_len, const void *params, uint32_t params_len, int64_t *id);
 
-/* Sends the scratch, which is empty afterwards; always 0. A dead node or process is silent.
- * Traps: no scratch; for another node, a scratch that is not plain data of at most 48 MiB. */
+/* Sends the scratch, which is empty afterwards: 0, or 1 the scratch cannot go to another node,
+ * and is lost. A dead node or process is silent. Traps: no scratch. */
 LUNA_IMPORT("lunatic::distributed", "send")
 int32_t lunatic_distributed_send(int64_t node, int64_t process);
 
 /* Sends the scratch and waits for a later message with wait_tag, not looking at queued ones: 0
- * it is the scratch now, 9027 timeout (-1 waits for ever). Traps: no scratch; for another node,
- * a scratch that is not plain data of at most 48 MiB. */
+ * it is the scratch now, 1 the scratch cannot go to another node, and is lost, 9027 timeout (-1
+ * waits for ever). Traps: no scratch. */
 LUNA_IMPORT("lunatic::distributed", "send_receive_skip_search")
 int32_t lunatic_distributed_send_receive_skip_search(int64_t node, int64_t process,
     int64_t wait_tag, int64_t timeout_ms);
@@ -732,6 +739,25 @@ void lunatic_metrics_decrement_gauge(const void *name, uint32_t name_len, double
 /* Records a value. Traps: out of bounds; not UTF-8. */
 LUNA_IMPORT("lunatic::metrics", "histogram")
 void lunatic_metrics_histogram(const void *name, uint32_t name_len, double value);
+
+/* ---- luna::message ---- */
+
+/* How the process ended that the scratch, a LinkDied or ProcessDied, tells of: 0 normally, 1 it
+ * failed, 2 it was killed, 3 it died of a link, 4 there was no such process, 5 its node is gone;
+ * -1 of any other scratch. Traps: no scratch. */
+LUNA_IMPORT("luna::message", "exit_reason")
+int32_t luna_message_exit_reason(void);
+
+/* The exit code of that process: 0 of a normal end, else what it exited with, or 1; 0 where
+ * there is none. Traps: no scratch. */
+LUNA_IMPORT("luna::message", "exit_code")
+int32_t luna_message_exit_code(void);
+
+/* Writes up to text_len bytes of why it ended, a line of at most 256; returns how many there
+ * are. None of a normal end, nor of a process that was not there or whose node is gone. Traps:
+ * no scratch; out of bounds. */
+LUNA_IMPORT("luna::message", "exit_text")
+int32_t luna_message_exit_text(void *text, uint32_t text_len);
 
 /* ---- luna::distributed ---- */
 

@@ -11,6 +11,7 @@ import trio
 from tests.scheduler.wat import param
 
 from luna.node.bridge import Bridge, open_bridge
+from luna.proto import node_pb2
 from luna.proto.ids import make_pid
 from luna.scheduler import ProcessConfig
 
@@ -426,3 +427,37 @@ async def test_a_module_compiled_at_run_time_runs_here_and_over_there(pair: Pair
           (is32 (call $receive_any 20000:i64) 0:i32)
           (is64 (message.get_tag) (local.get $id)))""")
     assert b.runtime.statistics().spawned == 1
+
+
+# --- modules in messages ----------------------------------------------------------------------
+
+
+async def test_a_module_in_a_message_is_fetched_from_its_sender(pair: Pair) -> None:
+    a, b = pair
+    small = r"(module (func (export \"child\")))"
+    taker = await b.spawn(f"""
+        {START}
+          (is32 (call $receive_any 20000:i64) 0:i32)
+          (is32 (process.spawn 0:i64 -1:i64 (message.take_module 0:i64) @"child"
+            0:i32 0:i32 64:i32) 0:i32))""")
+    await a.passes(f"""
+        {START}
+          (is32 (process.compile_module @"{small}" 16:i32) 0:i32)
+          (message.create_data 0:i64 0:i64)
+          (is64 (message.push_module (i64.load 16:i32)) 0:i64)
+          (is32 (message.send {taker}:i64) 0:i32)
+          (process.monitor {taker}:i64)
+          (is32 (call $receive_any 20000:i64) 2:i32)
+          (is32 (luna_message.exit_reason) 0:i32))""")
+
+
+async def test_a_module_that_no_node_has_traps_who_takes_it(pair: Pair) -> None:
+    a, b = pair
+    taker = await b.spawn(f"""
+        {START} (is32 (call $receive_any 20000:i64) 0:i32) (drop (message.take_module 0:i64)))""")
+    fields: Any = {"from": make_pid(A, 1), "to": taker}
+    message = node_pb2.Message(environment=1, modules=[b"x" * 32], **fields)
+    a.runtime.peers.send(B, node_pb2.Envelope(message=message).SerializeToString())
+    with trio.fail_after(PATIENCE_S):
+        status = await b.runtime.wait_exit(taker)
+    assert "module 787878787878 cannot be had" in status.reason

@@ -129,6 +129,7 @@ async def test_a_page_shows_the_runtime_its_guests_and_its_peers() -> None:
         assert value(found, "luna_node_peer_connected", peer="gamma") == 0
         assert value(found, "luna_node_peer_queued_bytes", peer="beta") > 0
         assert value(found, "luna_node_peer_bytes_sent", peer="beta") == 0
+        assert value(found, "luna_node_peer_spawns_refused", peer="beta") == 0
         frame = runtime.peers.take_frame(7, 1, 1000, b"")
         assert frame is not None
         peers.pop()

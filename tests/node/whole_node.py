@@ -20,6 +20,7 @@ from luna.node.bridge import Bridge
 from luna.node.events import Events
 from luna.node.groups import NodeGroups
 from luna.node.library import Library
+from luna.node.message_modules import MessageModules
 from luna.node.names import ClusterNames
 from luna.node.node_modules import NodeModules, open_modules
 from luna.node.node_queries import NodeQueries
@@ -106,6 +107,7 @@ async def open_whole_node(
         node.modules, node.library = modules, modules.library
         spawns = RemoteSpawn(nursery, runtime, node.library)
         spawns.register()
+        MessageModules(runtime, node.library, membership).register()
         node.events = events = Events()
         node.names = ClusterNames(node_id, runtime.names, runtime.peers.send, runtime.kill, events)
         runtime.use_names(node.names)

@@ -122,16 +122,21 @@ async def test_every_signal_is_what_protobuf_writes(lab: Lab) -> None:
     ]
 
 
+UNREACHABLE = "wasm trap: wasm `unreachable` instruction executed"
 ENDS = {
-    "EXIT_NORMAL": "",
-    "EXIT_FAILURE": "unreachable",
-    "EXIT_KILLED": "(process.kill (process.process_id)) (call $spin)",
-    "EXIT_LINK_DIED": "(process.link 1:i64 99999:i64) (call $spin)",
+    "EXIT_NORMAL": ("", {}),
+    "EXIT_FAILURE": ("unreachable", {"code": 1, "text": UNREACHABLE}),
+    "EXIT_KILLED": ("(process.kill (process.process_id)) (call $spin)", {"code": 1, "text": "killed"}),
+    "EXIT_LINK_DIED": (
+        "(process.link 1:i64 99999:i64) (call $spin)",
+        {"code": 1, "text": "a linked process died: 99999"},
+    ),
 }
 
 
-@pytest.mark.parametrize(("kind", "end"), ENDS.items(), ids=ENDS.keys())
-async def test_an_end_is_told_with_its_kind(lab: Lab, kind: str, end: str) -> None:
+@pytest.mark.parametrize(("kind", "how"), ENDS.items(), ids=ENDS.keys())
+async def test_an_end_is_told_with_its_kind(lab: Lab, kind: str, how: tuple[str, Any]) -> None:
+    end, why = how
     process = await lab.spawn(f"{START} (gate) {end})")
     take_in(
         lab,
@@ -144,8 +149,8 @@ async def test_an_end_is_told_with_its_kind(lab: Lab, kind: str, end: str) -> No
     await lab.wait_exit(process)
     number = node_pb2.ExitKind.Value(kind)
     assert await wait_sent(lab, 2) == [
-        envelope("link_died", process, TARGET, tag=11, kind=number),
-        envelope("process_died", process, TARGET, kind=number),
+        envelope("link_died", process, TARGET, tag=11, kind=number, **why),
+        envelope("process_died", process, TARGET, kind=number, **why),
     ]
 
 
@@ -183,7 +188,7 @@ async def test_a_spawn_for_a_remote_parent_links_with_the_death_tag(lab: Lab) ->
     await lab.wait_exit(child)
     assert await wait_sent(lab, 2) == [
         envelope("link", child, TARGET, environment=5, death_tag=9),
-        envelope("link_died", child, TARGET, tag=9, kind=node_pb2.EXIT_FAILURE),
+        envelope("link_died", child, TARGET, tag=9, kind=node_pb2.EXIT_FAILURE, code=1, text=UNREACHABLE),
     ]
 
 

@@ -40,7 +40,7 @@ COUNTS = {
 }
 
 # What Lunatic has nothing like.
-ONLY_LUNA = {"luna::distributed": 1, "luna::node": 4, "luna::group": 4}
+ONLY_LUNA = {"luna::message": 3, "luna::distributed": 1, "luna::node": 4, "luna::group": 4}
 
 BUILT_DISTRIBUTED = {
     "node_id",

@@ -136,9 +136,8 @@ async def test_links_and_monitors_of_both_sides_belong_to_their_session(lab: Lab
     take_in(lab, 20, envelope("kill", target, environment=1))
     await lab.wait_exit(target)
     died, ended = await wait_sent(lab, 20, 2)
-    assert died == node_pb2.Envelope(
-        link_died=node_pb2.LinkDied(**{"from": target, "to": TARGET}, tag=20, kind=node_pb2.EXIT_KILLED)
-    )
+    fields: Any = {"from": target, "to": TARGET, "kind": node_pb2.EXIT_KILLED, "code": 1, "text": "killed"}
+    assert died == node_pb2.Envelope(link_died=node_pb2.LinkDied(tag=20, **fields))
     assert ended.process_died.kind == node_pb2.EXIT_KILLED
 
 

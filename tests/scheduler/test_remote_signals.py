@@ -116,33 +116,6 @@ async def test_a_timer_reaches_another_node(pump: Pump) -> None:
 
 
 @pytest.mark.parametrize(
-    ("calls", "text"),
-    [
-        (
-            """(is32 (process.compile_module @"(module)" 0:i32) 0:i32)
-            (message.create_data 0:i64 0:i64) (drop (message.push_module 0:i64))""",
-            "resources",
-        ),
-        (
-            f"{SURVIVE} (process.link 1:i64 999:i64) (is32 (call $receive_any -1:i64) 1:i32)",
-            "only data messages",
-        ),
-        (
-            "(message.create_data 0:i64 0:i64) (drop (message.write_data 0:i32 52428800:i32))",
-            "at most 48 MiB",
-        ),
-    ],
-)
-@pytest.mark.parametrize("send", ["message.send", f"distributed.send {B}:i64", "timer.send_after"])
-async def test_what_cannot_travel_traps_the_sender(pump: Pump, calls: str, text: str, send: str) -> None:
-    delay = "0:i64" if send.startswith("timer") else ""
-    reason = await pump.a.traps(f"""
-        (memory (export "memory") 801)
-        {START} {calls} (drop ({send} {pid(B, 1)}:i64 {delay})))""")
-    assert ("only plain data" if delay else text) in reason
-
-
-@pytest.mark.parametrize(
     "send",
     [
         "(drop (message.send (call $read)))",

@@ -338,7 +338,8 @@ async def test_the_answer_goes_before_the_death(lab: Lab) -> None:
     child = answer.spawn_reply.pid
     assert answer.spawn_reply == node_pb2.SpawnReply(reference=77, pid=child, to=PARENT)
     link, monitor = sorted(deaths, key=lambda each: each.HasField("process_died"))
-    fields: Any = {"from": child, "to": PARENT, "kind": node_pb2.EXIT_FAILURE}
+    fields: Any = {"from": child, "to": PARENT, "kind": node_pb2.EXIT_FAILURE, "code": 1}
+    fields["text"] = "wasm trap: wasm `unreachable` instruction executed"
     assert link.link_died == node_pb2.LinkDied(tag=3, **fields)
     assert monitor.process_died == node_pb2.ProcessDied(**fields)
 
@@ -405,7 +406,7 @@ async def test_an_answer_for_a_dead_parent_tells_the_child(lab: Lab) -> None:
     await lab.wait_exit(parent)
     deliver(lab, reply(spawn_, pid(B, 50)))
     (envelope,) = await wait_sent(lab)
-    fields = {"from": parent, "to": pid(B, 50)}
+    fields: Any = {"from": parent, "to": pid(B, 50)}
     assert envelope.link_died == node_pb2.LinkDied(kind=node_pb2.EXIT_NO_PROCESS, **fields)
 
 
@@ -416,7 +417,8 @@ async def test_a_death_behind_the_answer_in_one_frame_is_heard(lab: Lab) -> None
           (is32 {spawn(link=4)} 0:i32)
           (is32 (call $receive_any 10000:i64) 1:i32) (is64 (message.get_tag) 4:i64))""",
     )
-    death = node_pb2.LinkDied(tag=4, kind=node_pb2.EXIT_FAILURE, **{"from": pid(B, 50), "to": parent})
+    fields: Any = {"from": pid(B, 50), "to": parent}
+    death = node_pb2.LinkDied(tag=4, kind=node_pb2.EXIT_FAILURE, **fields)
     deliver(lab, reply(spawn_, pid(B, 50)), node_pb2.Envelope(link_died=death))
     assert (await lab.wait_exit(parent)).kind is ExitKind.NORMAL
 

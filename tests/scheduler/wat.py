@@ -27,10 +27,12 @@ MAX_EXIT_CODE: Final = 125
 DATA_AT: Final = 4096
 
 _NAMESPACES: Final = {
-    row.namespace.replace("luna::distributed", "luna_distributed")
-    .removeprefix("lunatic::")
-    .removeprefix("luna::"): row.namespace
+    row.namespace.removeprefix("luna::").removeprefix("lunatic::"): row.namespace
     for row in hostcalls.ALL_CALLS
+    if row.namespace not in ("luna::message", "luna::distributed")
+} | {
+    "luna_message": "luna::message",
+    "luna_distributed": "luna::distributed",
 }
 _STRING = re.compile(r'@"((?:[^"\\]|\\.)*)"')
 _PLAIN_STRING = re.compile(r'"(?:[^"\\]|\\.)*"')
