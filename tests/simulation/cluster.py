@@ -66,11 +66,11 @@ class Cluster:
         """The running nodes by host."""
         return self.world.running
 
-    def start(self, host: int) -> SimulatedNode:
-        """Start a node with some processes, which joins two others."""
+    def start(self, host: int, name: str | None = None) -> SimulatedNode:
+        """Start a node with some processes, which joins two others; if no name is given, that of its host."""
         others = [other for other in self.hosts if other != host]
         seeds = self.random.sample(others, min(2, len(others)))
-        node = SimulatedNode(self.world, host, seeds, rejoins=self._rejoins)
+        node = SimulatedNode(self.world, host, seeds, rejoins=self._rejoins, name=name)
         node.services = [service(node) for service in self._services]
         for _ in range(PROCESSES_PER_NODE):
             self._spawn(node)

@@ -56,7 +56,7 @@ class Faults:
         else:
             self._kinds += [
                 self.cut, self.cut_one_way, self.split, self.split, self.isolate, self.freeze, self.crash,
-                self.crash_unplugged, self.leave,
+                self.crash_unplugged, self.leave, self.replace,
             ]  # fmt: skip
         self._open: list[Callable[[], None]] = []
         self._over = False
@@ -198,6 +198,16 @@ class Faults:
             self._block(sides_of(self._cluster.hosts, [host]), lasting_s)
             node.crash()
             self._world.after(lasting_s + 0.1, None, self._world.restart, host)
+
+    def replace(self, lasting_s: float) -> None:
+        """A node stands still, one of its name is started on another host, and then it goes on."""
+        host, spare = self._host(), len(self._cluster.hosts)
+        node = self._cluster.nodes.get(host)
+        if node is not None and not node.frozen and spare not in self._cluster.nodes:
+            node.freeze()
+            self._until(lasting_s, node.thaw)
+            successor = self._cluster.start(spare, node.name)
+            self._until(2 * lasting_s, successor.crash)
 
     def leave(self, lasting_s: float) -> None:
         """A node says goodbye; another is started on its host later."""

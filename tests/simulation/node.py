@@ -38,19 +38,28 @@ MAX_JOIN_RETRY_S = 5.0
 class SimulatedNode:
     """One run of one node. Also the `Actions` of its `Peering`."""
 
-    def __init__(self, world: World, host: int, seeds: Sequence[int] = (), *, rejoins: bool = True) -> None:
+    def __init__(
+        self,
+        world: World,
+        host: int,
+        seeds: Sequence[int] = (),
+        *,
+        rejoins: bool = True,
+        name: str | None = None,
+    ) -> None:
         """`seeds`: hosts to join; `rejoins`: again whenever no live member is there, or until one was."""
         self.world = world
         self.host = host
+        self.name = f"host{host}" if name is None else name
         self.id = world.draw_id(host)
         self.stopped = False
         self.frozen = False
         self.deferred: list[tuple[Callable[..., None], tuple[Any, ...]]] = []
         self._rejoins = rejoins
         world.started += 1
-        world.started_on[host] += 1
+        world.names_given[self.name] += 1
         started_ms = int(world.now_s * 1000)
-        info = NodeInfo(self.id, f"host{host}", "simulated", address_of(host), started_ms=started_ms)
+        info = NodeInfo(self.id, self.name, "simulated", address_of(host), started_ms=started_ms)
         self.membership = Membership(info)
         self.peering = Peering(self.membership, self, Random(world.random.random()), world.timings)
         self.core = Core(self)
@@ -341,7 +350,8 @@ class SimulatedNode:
             self._trace(f"must stop: {detail}")
         self.world.promises.fatal(self, refusal, detail)
         self.world.hop(self, self.leave)
-        self.world.after(2 * FLUSH_TIMEOUT_S, None, self.world.restart, self.host)
+        if self.name == f"host{self.host}":
+            self.world.after(2 * FLUSH_TIMEOUT_S, None, self.world.restart, self.host)
 
     def tell(self, event: Event, reason: str) -> None:
         self.world.promises.events[event.kind] += 1

@@ -25,7 +25,7 @@ MAX_FRAME_BYTES = 4096
 MAX_ATTEMPTS_PER_S = 30
 """attempts of one node at one peer in one second: the first follow each other at once, then pauses double."""
 
-MAX_GOSSIP_PER_S = 40
+MAX_GOSSIP_PER_S = 6
 """gossip envelopes of one node to one peer in one second, for each member there is."""
 
 
@@ -138,7 +138,7 @@ class Promises:
 
     def fatal(self, node: SimulatedNode, refusal: node_pb2.Refusal, detail: str) -> None:
         """A node has to stop: only ever because another one was started under its name."""
-        if refusal != node_pb2.NAME_TAKEN or self._world.started_on[node.host] < 2:
+        if refusal != node_pb2.NAME_TAKEN or self._world.names_given[node.name] < 2:
             self.broken(f"{node} has to stop: {detail}")
 
     def keeps(self, node: SimulatedNode, link: Link) -> None:

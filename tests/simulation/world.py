@@ -45,7 +45,7 @@ class World:
         """by host"""
         self.hop_s = HOP_S
         self.started = 0
-        self.started_on: Counter[int] = Counter()
+        self.names_given: Counter[str] = Counter()
         self.start: Callable[[int], SimulatedNode]
         """Start a node on a host; set by whoever builds the world."""
         self._used_ids: dict[int, int] = {}  # to the host
