@@ -193,8 +193,8 @@ class Process:
     """One process: it runs some time after something arrived for it."""
 
     __slots__ = (
-        "_core", "_inbox", "_scheduled", "alive", "bound", "exit", "links", "pid", "survives", "waits_for",
-        "watchers", "watching",
+        "_core", "_inbox", "_over", "_scheduled", "alive", "bound", "exit", "links", "pid", "survives",
+        "waits_for", "watchers", "watching",
     )  # fmt: skip
 
     def __init__(self, core: Core, pid: int, survives: bool) -> None:
@@ -211,6 +211,7 @@ class Process:
         self._core = core
         self._inbox: deque[Signal] = deque()
         self._scheduled = False
+        self._over: set[int] = set()  # sessions whose end it was told
 
     # --- what a guest does ------------------------------------------------------------------
 
@@ -298,6 +299,8 @@ class Process:
 
     def _handle(self, signal: Signal) -> None:
         kind, sender, _, value, session = signal
+        if session in self._over and kind != NODE_DOWN:
+            self._core.promises.broken(f"{self.pid} got a signal of session {session} after its end")
         if kind == MESSAGE:
             number, sent_in = value
             self._core.promises.delivered(sender, self.pid, number, sent_in, session or -1)
@@ -367,6 +370,7 @@ class Process:
         if self.bound.get(node_id) != session:
             return
         del self.bound[node_id]
+        self._over.add(session)
         for peer in [peer for peer in self.links if peer >> 40 == node_id]:
             self._link_died(peer, NO_CONNECTION)
         for peer in [peer for peer in self.watching if peer >> 40 == node_id]:
