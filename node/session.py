@@ -198,6 +198,8 @@ class Session:
                 if link.receive(frame):
                     envelopes = self._gateway.deliver(self.peer_id, link.session, frame, HEAD_BYTES)
                     del frame  # megabytes, perhaps, that need not wait for the next one
+                    # An answer may be there already; the core's own word of it comes a turn of the loop later.
+                    self._wake_writer.set()
                     if envelopes:
                         await self._pass_on(link.session, envelopes)
                 self._plan_acknowledgement(link)

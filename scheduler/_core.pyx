@@ -9,6 +9,7 @@ from cython.operator cimport dereference as deref
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, strncpy
 
+from luna.scheduler._borrow cimport await_borrower, begin_borrowing, end_borrowing
 from luna.scheduler._code cimport init_modules, list_module
 from luna.scheduler._clock cimport empty_clock, init_clock, run_clock
 from luna.scheduler._delivery cimport bring_peer_up, deliver, deliver_frame, take_peer_down, tell
@@ -154,7 +155,7 @@ cdef class Core:
         self.runtime.node_id = node_id
         self.runtime.processes_max = processes_max
         self.runtime.worker_count = threads
-        self.runtime.workers = <Worker*>calloc(<size_t>threads, sizeof(Worker))
+        self.runtime.workers = <Worker*>calloc(<size_t>threads + 1, sizeof(Worker))
         init_queues(self.runtime)
         init_clock(self.runtime)
         init_table(self.runtime)
@@ -232,8 +233,9 @@ cdef class Core:
             return True
         self.running = False
         with nogil:
-            luna_store(&runtime.stopping, 1)
+            luna_exchange(&runtime.stopping, 1)
             wake_everybody(runtime)
+            await_borrower(runtime)
             deadline = luna_now_ns() + STOP_PATIENCE_NS
             for index in range(runtime.worker_count):
                 stuck |= luna_join(runtime.workers[index].thread, max(deadline - luna_now_ns(), <int64_t>0))
@@ -634,13 +636,16 @@ cdef class Core:
         cdef vector[pair[size_t, size_t]] extents
         cdef const uint8_t* data = <const uint8_t*>PyBytes_AS_STRING(frame) + start
         cdef size_t size = <size_t>len(frame)
-        cdef int good
+        cdef int good, borrows
         if start > size:
             raise ValueError("the envelopes begin behind the frame's end")
         if peer == NULL:
             return []
         with nogil:
+            borrows = size <= BORROW_FRAME_BYTES and begin_borrowing(self.runtime)
             good = deliver_frame(self.runtime, peer, session, data, size - start, &extents)
+            if borrows:
+                end_borrowing(self.runtime)
         if not good:
             return None
         return [frame[start + extent.first:start + extent.first + extent.second] for extent in extents]

@@ -160,6 +160,12 @@ cdef enum:
     WOKEN_WORTH_A_THREAD = 2
     # picks in a row of the process woken last before others woken get a turn
     NEXT_STREAK = 16
+    # bytes of a frame from another node up to which the thread that brings it runs
+    # what it wakes: larger ones are traffic, which two threads share better
+    BORROW_FRAME_BYTES = 4096
+    # turns of processes that it runs then, each of a time slice at most: a question
+    # and what it sets off, while other traffic waits
+    BORROWED_TURNS = 8
     # timers fired before the clock's lock is let go
     TIMERS_AT_ONCE = 256
     # nanoseconds a thread without work looks for some before it sleeps: waking a

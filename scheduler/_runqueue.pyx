@@ -37,7 +37,7 @@ cdef void init_queues(Runtime* runtime) noexcept nogil:
     cdef Worker* worker
     pthread_mutex_init(&runtime.injector_lock, NULL)
     pthread_mutex_init(&runtime.park_lock, NULL)
-    for index in range(runtime.worker_count):
+    for index in range(runtime.worker_count + 1):  # the last is for a thread that borrows
         worker = &runtime.workers[index]
         worker.runtime = runtime
         worker.index = index
@@ -274,6 +274,26 @@ cdef Process* pick(Worker* worker) noexcept nogil:
     if process == NULL:
         process = steal(worker, 1)
     return process
+
+
+cdef void hand_on(Worker* worker, Process* process) noexcept nogil:
+    """Give a process (state QUEUED already, or NULL) and all that is queued on this thread to the others."""
+    cdef Runtime* runtime = worker.runtime
+    cdef Process* next = take_next(worker)
+    if process != NULL:
+        put_counted(runtime, &runtime.injector, &runtime.injector_lock, process)
+    while True:
+        process = take_counted(runtime, &worker.woken, &worker.lock)
+        if process == NULL:
+            process = next
+            next = NULL
+        if process == NULL:
+            process = take_counted(runtime, &worker.preempted, &worker.lock)
+        if process == NULL:
+            break
+        put_counted(runtime, &runtime.injector, &runtime.injector_lock, process)
+    if luna_load_seq(&runtime.queued) > 0:
+        wake_one_thread(runtime)
 
 
 cdef Process* wait_for_work(Worker* worker) noexcept nogil:

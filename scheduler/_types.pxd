@@ -518,7 +518,8 @@ cdef struct Peer:
 cdef struct Runtime:
     int64_t node_id
     int worker_count
-    Worker* workers
+    Worker* workers            # and one more, for a thread that borrows
+    int borrowed               # a thread does: see _borrow
     int stopping
     int started
     int64_t processes_max
