@@ -115,7 +115,7 @@ class Faults:
     def break_connections(self, lasting_s: float) -> None:
         """Some connections break, once."""
         network = self._world.network
-        ends = sorted(network.ends, key=lambda end: end.serial)
+        ends = list(network.ends)
         for end in self._random.sample(ends, min(len(ends), self._random.randint(1, 4))):
             network.reset(end)
 
@@ -127,7 +127,7 @@ class Faults:
             if self._over:
                 return
             network = self._world.network
-            ends = sorted((end for end in network.ends if end.node.host == host), key=lambda end: end.serial)
+            ends = [end for end in network.ends if end.node.host == host]
             if ends:
                 network.reset(self._random.choice(ends))
             if self._world.now_s < until_s:

@@ -54,7 +54,7 @@ class Network:
         self.slow_hosts: dict[int, float] = {}
         """seconds that a host takes to read one frame"""
         self.extra_latency_s: dict[tuple[int, int], float] = {}
-        self.ends: set[End] = set()
+        self.ends: dict[End, None] = {}  # open ones, oldest first
         self._blocked: dict[tuple[int, int], int] = {}  # by how many faults
 
     # --- paths ------------------------------------------------------------------------------
@@ -81,7 +81,7 @@ class Network:
 
     def look_at(self, hosts: set[int]) -> None:
         """Something changed about these hosts: connections may stall, or go on."""
-        for end in sorted(self.ends, key=lambda end: end.serial):
+        for end in list(self.ends):
             if end.node.host in hosts or end.remote.host in hosts:
                 end.look()
 
@@ -118,7 +118,7 @@ class Network:
         """A connection between two nodes."""
         near, far = End(self, node, target), End(self, target, node)
         near.other, far.other = far, near
-        self.ends |= {near, far}
+        self.ends |= {near: None, far: None}
         near.look()
         far.look()
         return near, far
@@ -130,7 +130,7 @@ class Network:
 
     def drop_node(self, node: SimulatedNode) -> None:
         """A node's process has ended: the kernel closes its connections."""
-        for end in sorted(self.ends, key=lambda end: end.serial):
+        for end in list(self.ends):
             if end.node is node:
                 end.close()
 
@@ -210,11 +210,7 @@ class Meeting:
 class End:
     """One end of a connection: what is on its way to it, and whether the other one still answers."""
 
-    count = 0
-
     def __init__(self, network: Network, node: SimulatedNode, remote: SimulatedNode) -> None:
-        End.count += 1
-        self.serial = End.count
         self.network = network
         self.node = node
         self.remote = remote
@@ -260,7 +256,7 @@ class End:
     def _forget(self) -> None:
         self.closed = True
         self.queue.clear()
-        self.network.ends.discard(self)
+        self.network.ends.pop(self, None)
 
     # --- arriving ---------------------------------------------------------------------------
 
