@@ -48,6 +48,7 @@ class NodeProcess:
     name: str = ""
     id: int = 0
     address: str = ""
+    socket: Path | None = None  # of a node whose address cannot be reached from here
     lines: list[str] = field(default_factory=list)
     _reader: threading.Thread | None = None
 
@@ -94,8 +95,9 @@ class NodeProcess:
 
     @contextlib.contextmanager
     def control(self) -> Iterator[Any]:
-        """A stub of its control service over TCP."""
-        with grpc.insecure_channel(self.address, options=(("grpc.enable_http_proxy", 0),)) as channel:
+        """A stub of its control service, over TCP if that can be."""
+        target = self.address if self.socket is None else f"unix:{self.socket}"
+        with grpc.insecure_channel(target, options=(("grpc.enable_http_proxy", 0),)) as channel:
             yield control_pb2_grpc.ControlStub(channel)  # type: ignore[no-untyped-call]
 
     def nodes(self) -> dict[str, control_pb2.NodeEntry]:
@@ -113,7 +115,10 @@ class NodeProcess:
         """Run the `luna` command against this node."""
         return subprocess.run(
             [BIN / "luna", *arguments],
-            env={**self.environment, "LUNA_CONNECT": self.address},
+            env={
+                **self.environment,
+                "LUNA_CONNECT": self.address if self.socket is None else f"unix:{self.socket}",
+            },
             capture_output=True,
             text=True,
             timeout=timeout_s,
@@ -131,6 +136,11 @@ class NodeProcess:
     def threads(self) -> int:
         """Its operating system threads."""
         return len(list(Path(f"/proc/{self.process.pid}/task").iterdir()))
+
+    def resident_bytes(self) -> int:
+        """Its memory that is in RAM."""
+        pages = int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE")
 
     def files(self) -> int:
         """Its open file descriptors."""
@@ -150,12 +160,15 @@ class NodeStarter:
         }
         self._nodes: list[NodeProcess] = []
 
-    def begin(self, *arguments: str) -> NodeProcess:
-        """Start `luna-node start` with just these arguments, and do not wait for it."""
+    def begin(self, *arguments: str, within: Sequence[str] = ()) -> NodeProcess:
+        """Start `luna-node start` with just these arguments, and do not wait for it.
+
+        `within` is a command that runs what follows it, somewhere else.
+        """
         log = self.folder / f"node-{len(self._nodes)}.log"
         with log.open("w") as errors:
             process = subprocess.Popen(
-                [BIN / "luna-node", "start", *arguments],
+                [*within, BIN / "luna-node", "start", *arguments],
                 env=self.environment,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
