@@ -10,10 +10,10 @@ Lock order: the clock's lock before a queue's.
 
 from libc.stdlib cimport free, realloc
 
-from luna.scheduler._delivery cimport deliver
+from luna.scheduler._delivery cimport deliver_timer
 from luna.scheduler._platform cimport *
 from luna.scheduler._runqueue cimport surface_stale, wake
-from luna.scheduler._signals cimport free_signal
+from luna.scheduler._signals cimport free_signal, release_timer
 from luna.scheduler._table cimport unlist_timer
 from luna.scheduler._types cimport *
 
@@ -40,14 +40,6 @@ cdef void empty_clock(Runtime* runtime) noexcept nogil:
     free(runtime.heap)
     runtime.heap = NULL
     runtime.heap_count = 0
-
-
-cdef void release_timer(Timer* timer) noexcept nogil:
-    """Give up one reference: the owner's table, the heap and the target hold one each."""
-    if luna_add(&timer.references, -1) == 0:
-        free_signal(timer.runtime, timer.signal)
-        luna_add64(&timer.runtime.counters[COUNT_TIMERS], -1)
-        free(timer)
 
 
 cdef inline void place(Runtime* runtime, TimerNode* node, int64_t index) noexcept nogil:
@@ -164,12 +156,10 @@ cdef void drop_timer(Timer* timer) noexcept nogil:
 
 
 cdef void send_due(Timer* timer) noexcept nogil:
-    cdef Signal* signal = timer.signal
-    timer.signal = NULL
     if unlist_timer(timer):
         release_timer(timer)
-    deliver(timer.runtime, signal, timer.target, timer.environment, NULL)
-    release_timer(timer)
+    if deliver_timer(timer, 0):
+        release_timer(timer)
 
 
 cdef void tick(Runtime* runtime) noexcept nogil:

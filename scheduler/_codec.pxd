@@ -15,14 +15,16 @@ cdef struct Wire:
     uint64_t target
     uint64_t environment
     int64_t tag
-    uint64_t number            # exit kind or reference
+    uint64_t number            # exit kind, reference, or a chunk's total
     uint64_t flag              # whether it is alive, or exit code
     int module_count           # fields that `next_module` gives
     const uint8_t* data
     size_t size
 
+cdef size_t encode_head(uint8_t* out, Signal* signal, int64_t target, uint64_t environment) noexcept nogil
 cdef size_t encode(uint8_t* out, Signal* signal, int64_t target, uint64_t environment) noexcept nogil
 cdef size_t write_varint(uint8_t* out, uint64_t value) noexcept nogil
+cdef size_t varint_size(uint64_t value) noexcept nogil
 cdef int next_field(const uint8_t** position, const uint8_t* end, uint64_t* field, int* wire_type, uint64_t* number, const uint8_t** bytes) noexcept nogil
 cdef int next_module(const uint8_t** position, const uint8_t* end, const uint8_t** sha256) noexcept nogil
 cdef int decode(const uint8_t* data, size_t size, Wire* wire) noexcept nogil

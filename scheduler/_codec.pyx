@@ -27,7 +27,7 @@ cdef size_t write_varint(uint8_t* out, uint64_t value) noexcept nogil:
     return count + 1
 
 
-cdef inline size_t varint_size(uint64_t value) noexcept nogil:
+cdef size_t varint_size(uint64_t value) noexcept nogil:
     cdef size_t count = 1
     while value >= 0x80:
         value >>= 7
@@ -105,18 +105,9 @@ cdef int field_of(int kind) noexcept nogil:
     return 0
 
 
-cdef size_t encode(uint8_t* out, Signal* signal, int64_t target, uint64_t environment) noexcept nogil:
-    """Write one `envelopes` field of a Frame; bytes written, 0 for a local signal.
-
-    `out` has ENVELOPE_HEADER_MAX + signal.size bytes of room.
-    """
-    cdef uint8_t head[ENVELOPE_HEADER_MAX]
-    cdef int field = field_of(signal.kind)
-    cdef size_t used, body, count
-    cdef size_t size = 0
-    if field == 0:
-        return 0
-    used = write_fixed(head, 1, <uint64_t>signal.sender)
+cdef inline size_t write_body(uint8_t* head, int field, Signal* signal, int64_t target, uint64_t environment) noexcept nogil:
+    """Write a signal's message, all but the data; bytes written."""
+    cdef size_t used = write_fixed(head, 1, <uint64_t>signal.sender)
     used += write_fixed(head + used, 2, <uint64_t>target)
     if field == 1 or field == 2 or field == 5 or field == 8 or field == 9:
         used += write_fixed(head + used, 3, environment)
@@ -141,9 +132,35 @@ cdef size_t encode(uint8_t* out, Signal* signal, int64_t target, uint64_t enviro
     if field == 1 and signal.resource_count > 0:
         used += write_modules(head + used, signal)  # before the data, which ends the message
     if field == 1 and signal.size > 0:
-        size = signal.size
         head[used] = 5 << 3 | BYTES
-        used += 1 + write_varint(head + used + 1, size)
+        used += 1 + write_varint(head + used + 1, signal.size)
+    return used
+
+
+cdef size_t encode_head(uint8_t* out, Signal* signal, int64_t target, uint64_t environment) noexcept nogil:
+    """Write an Envelope, all but the message's data that ends it; `out` has ENVELOPE_HEADER_MAX bytes of room."""
+    cdef uint8_t head[ENVELOPE_HEADER_MAX]
+    cdef int field = field_of(signal.kind)
+    cdef size_t used = write_body(head, field, signal, target, environment)
+    cdef size_t count
+    out[0] = <uint8_t>(field << 3 | BYTES)
+    count = 1 + write_varint(out + 1, used + (signal.size if field == 1 else 0))
+    memcpy(out + count, head, used)
+    return count + used
+
+
+cdef size_t encode(uint8_t* out, Signal* signal, int64_t target, uint64_t environment) noexcept nogil:
+    """Write one `envelopes` field of a Frame; bytes written, 0 for a local signal.
+
+    `out` has ENVELOPE_HEADER_MAX + signal.size bytes of room.
+    """
+    cdef uint8_t head[ENVELOPE_HEADER_MAX]
+    cdef int field = field_of(signal.kind)
+    cdef size_t used, body, count
+    cdef size_t size = signal.size if field == 1 else 0
+    if field == 0:
+        return 0
+    used = write_body(head, field, signal, target, environment)
     body = used + size
     out[0] = 1 << 3 | BYTES
     count = 1 + write_varint(out + 1, 1 + varint_size(body) + body)
@@ -275,6 +292,27 @@ cdef int next_module(const uint8_t** position, const uint8_t* end, const uint8_t
     return 0
 
 
+cdef int decode_chunk(Wire* wire) noexcept nogil:
+    cdef const uint8_t* position = wire.body
+    cdef const uint8_t* end = wire.body + wire.body_size
+    cdef const uint8_t* bytes = NULL
+    cdef uint64_t field, number
+    cdef int wire_type
+    while position < end:
+        if not next_field(&position, end, &field, &wire_type, &number, &bytes):
+            return 0
+        if field == 1:
+            if wire_type != FIXED64:
+                return 0
+            wire.number = number
+        elif field == 2:
+            if wire_type != BYTES:
+                return 0
+            wire.data = bytes
+            wire.size = number
+    return 1
+
+
 cdef int decode(const uint8_t* data, size_t size, Wire* wire) noexcept nogil:
     """Read one Envelope; 0 when it is malformed.
 
@@ -307,4 +345,6 @@ cdef int decode(const uint8_t* data, size_t size, Wire* wire) noexcept nogil:
             wire.body_size = number
     if 1 <= wire.field <= 10:
         return decode_body(wire)
+    if wire.field == CHUNK_FIELD:
+        return decode_chunk(wire)
     return 1

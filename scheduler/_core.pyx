@@ -12,7 +12,7 @@ from libc.string cimport memcpy, strncpy
 from luna.scheduler._borrow cimport await_borrower, begin_borrowing, end_borrowing
 from luna.scheduler._code cimport init_modules, list_module
 from luna.scheduler._clock cimport empty_clock, init_clock, run_clock
-from luna.scheduler._delivery cimport bring_peer_up, deliver, deliver_frame, take_peer_down, tell
+from luna.scheduler._delivery cimport bring_peer_up, deliver, deliver_frame, take_peer_down, take_planned
 from luna.scheduler._events cimport *
 from luna.scheduler._execution cimport destroy
 from luna.scheduler._linker cimport HostTable, Linker
@@ -22,7 +22,7 @@ from luna.scheduler._names cimport *
 from luna.scheduler._namespaces cimport allow_namespace, refuse_everything
 from luna.scheduler._output cimport new_output
 from luna.scheduler._peers cimport (
-    await_frames, close_peers, consume_frame, current_session, find_peer, frame_size, init_peers, queue_bytes,
+    FramePlan, await_frames, close_peers, current_session, find_peer, init_peers, plan_frame, queue_bytes,
 )
 from luna.scheduler._platform cimport *
 from luna.scheduler._process cimport free_process, launch, new_process
@@ -601,13 +601,13 @@ cdef class Core:
     def take_frame(self, int node_id, uint64_t session, size_t max_bytes, bytes head) -> bytes | None:
         """`head` and the next envelopes of a peer's queue; None when it is empty or in another session."""
         cdef Peer* peer = find_peer(self.runtime, node_id)
-        cdef vector[int64_t] unblocked
-        cdef size_t size, envelopes = 0, index
+        cdef FramePlan plan
+        cdef size_t size
         cdef char* out
         if peer == NULL:
             return None
         pthread_mutex_lock(&peer.lock)
-        size = frame_size(peer, session, max_bytes, &envelopes)
+        size = plan_frame(peer, session, max_bytes, &plan)
         if size == 0:
             pthread_mutex_unlock(&peer.lock)
             return None
@@ -620,15 +620,11 @@ cdef class Core:
         memcpy(out, PyBytes_AS_STRING(head), len(head))
         out += len(head)
         with nogil:
-            memcpy(out, peer.data + peer.start, size)
-            consume_frame(peer, size, envelopes, &unblocked)
-            pthread_mutex_unlock(&peer.lock)
-            for index in range(unblocked.size()):
-                tell(self.runtime, SIGNAL_ROOM, 0, unblocked[index], 0)
+            take_planned(peer, &plan, out)
         return frame
 
-    def deliver(self, int node_id, uint64_t session, bytes frame, size_t start) -> list | None:
-        """Deliver the envelopes of frame[start:] from a peer; None when they are malformed or not the peer's to send.
+    def deliver(self, int node_id, uint64_t session, bytes frame, size_t start) -> list | str:
+        """Deliver the envelopes of frame[start:] from a peer; a text says what is wrong with them.
 
         Returns those that are for Python, serialized; nothing of a session that is not the current one.
         """
@@ -647,7 +643,9 @@ cdef class Core:
             if borrows:
                 end_borrowing(self.runtime)
         if not good:
-            return None
+            return "sent a malformed frame, or signals in another node's name"
+        if good == 2:
+            return "asks and links without end, and does not take the answers"
         return [frame[start + extent.first:start + extent.first + extent.second] for extent in extents]
 
     def send_envelope(self, int node_id, bytes envelope) -> bool:
@@ -686,14 +684,16 @@ cdef class Core:
         )
 
     def peer_statistics(self, int node_id) -> tuple | None:
-        """(queued bytes, frames in, out, envelopes in, out, bytes in, out), None if unknown."""
+        """The values of a PeerStatistics, None if unknown."""
         cdef Peer* peer = find_peer(self.runtime, node_id)
         if peer == NULL:
             return None
         pthread_mutex_lock(&peer.lock)
         values = (
-            peer.size, peer.frames_in, peer.frames_out, peer.envelopes_in, peer.envelopes_out,
-            peer.bytes_in, peer.bytes_out,
+            peer.lanes[LANE_CONTROL].size + peer.lanes[LANE_DATA].size + peer.lanes[LANE_BULK].size, peer.frames_in, peer.frames_out, peer.envelopes_in, peer.envelopes_out,
+            peer.bytes_in, peer.bytes_out, peer.chunks_in, peer.chunks_out,
+            peer.lanes[LANE_CONTROL].size, peer.lanes[LANE_DATA].size, peer.lanes[LANE_BULK].size,
+            peer.lines[LANE_CONTROL].count + peer.lines[LANE_DATA].count + peer.lines[LANE_BULK].count,
         )
         pthread_mutex_unlock(&peer.lock)
         return values

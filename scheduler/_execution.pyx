@@ -11,11 +11,10 @@ from libc.string cimport strlen
 
 from luna.scheduler._clock cimport set_timer
 from luna.scheduler._code cimport find_code
-from luna.scheduler._delivery cimport deliver, tell
+from luna.scheduler._delivery cimport deliver, settle, tell
 from luna.scheduler._events cimport abandon_request, emit
 from luna.scheduler._failure cimport end_with_error, end_with_status, end_with_trap, log_failure
 from luna.scheduler._output cimport hold
-from luna.scheduler._peers cimport block
 from luna.scheduler._platform cimport *
 from luna.scheduler._process cimport be_watched, bury, drain, end, free_process, link_to
 from luna.scheduler._remote_spawn cimport report_to_peer
@@ -247,12 +246,7 @@ cdef void conclude(Process* process) noexcept nogil:
 
 
 cdef int must_pause(Process* process) noexcept nogil:
-    """Whether it has filled a queue that others empty; SIGNAL_ROOM tells it to go on."""
-    if process.blocked_node:
-        process.blocked_session = block(process.runtime, process.blocked_node, process.pid)
-        if process.blocked_session != NO_SESSION:
-            return 1
-        process.blocked_node = 0
+    """Whether it has filled a log that others empty; SIGNAL_ROOM tells it to go on."""
     if process.blocked_output:
         process.blocked_output = 0
         return hold(process.output, process.pid)
@@ -292,16 +286,26 @@ cdef int step(Worker* worker, Process* process) noexcept nogil:
     return 0
 
 
+cdef inline int is_held_back(Process* process) noexcept nogil:
+    """Whether what it sends to other nodes waits for room, and it with that; settles what can be."""
+    if process.held == NULL and process.crowded_node == 0 and process.blocked_session == NO_SESSION and \
+            process.turn_node == 0:
+        return 0
+    return settle(process)
+
+
 cdef void run(Worker* worker, Process* process) noexcept nogil:
     """One turn of a process taken from a run queue."""
+    cdef int held_back
     # A full barrier: a sender that sees the old state did push before this reads the inbox.
     luna_exchange(&process.state, STATE_RUNNING)
     while True:
         drain(process)
-        if process.exit_kind >= 0:
+        held_back = is_held_back(process)
+        if process.exit_kind >= 0 and process.held == NULL:
             conclude(process)
             return
-        if process.wait <= WAIT_DONE:
+        if process.exit_kind < 0 and process.wait <= WAIT_DONE and not held_back:
             if not step(worker, process):
                 return
             continue

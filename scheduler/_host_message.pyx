@@ -125,6 +125,8 @@ cdef const char* unsendable(Process* process, int64_t target) noexcept nogil:
     """Why the scratch message cannot go to another node, NULL if it can."""
     if target >> NODE_SHIFT == process.runtime.node_id:
         return NULL
+    if process.held_bytes > HELD_BYTES_MAX:
+        return b"too many messages wait for other nodes: send from a loop or a function, which can wait"
     return untravelled(process.scratch)
 
 
@@ -142,10 +144,7 @@ cdef const char* send_scratch(Process* process, int64_t target) noexcept nogil:
         message.sender = process.pid  # it may be one that was received: whoever sends it on is its sender
     luna_add64(&process.runtime.counters[TOTAL_SENT], 1)
     if deliver(process.runtime, message, target, process.environment, process) == 2:
-        if process.blocked_node:
-            let_go_now(process)
-        else:
-            let_go_soon(process)
+        let_go_soon(process)
     return NULL
 
 

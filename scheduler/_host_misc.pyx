@@ -2,7 +2,7 @@
 
 from libc.stdlib cimport calloc, free
 
-from luna.scheduler._clock cimport cancel_timer as stop_timer, drop_timer, release_timer, set_timer
+from luna.scheduler._clock cimport cancel_timer as stop_timer, drop_timer, set_timer
 from luna.scheduler._guest cimport *
 from luna.scheduler._platform cimport *
 from luna.scheduler._peers cimport is_crowded
@@ -110,11 +110,11 @@ cdef wasm_trap_t* send_after(void* env, wasmtime_caller_t* caller, wasmtime_val_
 
 
 cdef int target_is_crowded(Process* process, int64_t target) noexcept nogil:
-    """Whether a remote target's queue is full; then the process is marked to pause, as by `send`."""
+    """Whether a remote target's queue is full; then the process is marked to wait, as by `send`."""
     cdef int node = <int>(target >> NODE_SHIFT)
     if node == process.runtime.node_id or not is_crowded(process.runtime, node):
         return 0
-    process.blocked_node = node
+    process.crowded_node = node
     return 1
 
 

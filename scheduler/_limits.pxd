@@ -34,8 +34,6 @@ cdef enum:
     MAILBOX_CROWDED = 8192
     # bytes of one message
     MESSAGE_BYTES_MAX = 256 * 1024 * 1024
-    # bytes of one message to another node: it has to fit a frame
-    REMOTE_MESSAGE_BYTES_MAX = 48 * 1024 * 1024
     # bytes of one message to all members of a group, each of whom gets a copy
     BROADCAST_BYTES_MAX = 16 * 1024 * 1024
     # copies, and bytes in them, made in one turn of the process that broadcasts:
@@ -120,10 +118,34 @@ cdef enum:
     # milliseconds a line of the trace waits for a reader of stderr that lags
     TRACE_PATIENCE_MS = 1000
 
-    # bytes queued for one peer from which on senders are suspended, and the
-    # level at which they go on
-    PEER_HIGH_WATER = 8 * 1024 * 1024
-    PEER_LOW_WATER = 2 * 1024 * 1024
+    # bytes queued for one peer in the lane of links, monitors, kills and questions,
+    # some 20 000 of them: a process that sends more keeps it, and waits. Notices of
+    # deaths always go: one of some 300 bytes at most for each link and monitor across
+    PEER_CONTROL_BYTES = 1024 * 1024
+    # the same of messages up to BULK_BYTES: what a link of 1 Gbit/s carries in 70 ms
+    PEER_DATA_BYTES = 8 * 1024 * 1024
+    # the same of larger ones; one that is larger than this is queued alone, so that
+    # no more than PEER_DATA_BYTES, PEER_CONTROL_BYTES, and this or one message are
+    # queued of what processes send
+    PEER_BULK_BYTES = 8 * 1024 * 1024
+    # processes go on when a lane is below its mark divided by this: waking them
+    # costs more than the queue that is left takes to empty
+    PEER_ROOM_SHARE = 4
+    # bytes in a lane beyond its mark at which a peer is given up that goes on asking
+    # and does not take the answers
+    PEER_ANSWERS_BYTES = 64 * 1024 * 1024
+    # bytes of a message above which it is bulk: it may be cut into pieces, and others overtake it
+    BULK_BYTES = 64 * 1024
+    # part of a frame, as a divisor, that bulk has when there is other traffic: it goes on, at a quarter
+    BULK_SHARE = 4
+    # bytes of messages that one process holds for peers without room before its next send
+    # traps: it waits as soon as it calls or loops, so only code that does neither gets there
+    HELD_BYTES_MAX = 256 * 1024 * 1024
+    # places of the table in which a lane has where pairs of processes have their last
+    # envelope, 32 KiB: pairs that share one wait for each other
+    LANE_PLACES = 4096
+    # bytes of an empty lane's buffer that are kept for what comes next
+    LANE_KEPT_BYTES = 2 * 1024 * 1024
     # spawns of one peer in flight, each way; further ones are refused. Thirty
     # milliseconds' worth at full rate, and few enough that a peer that stops
     # answering holds little memory. MAX_PENDING_SPAWNS of luna.node.remote_spawn

@@ -1,21 +1,29 @@
-"""Queues of encoded signals, one per other node.
+"""The queues for other nodes, one for each, and who waits for room in them.
 
-A peer's queue is a byte buffer that already is the body of a frame: signals are
-encoded into it by the scheduler threads, the transport takes whole envelopes
-off its front. Signals of one process to another stay in order because there is
-one queue. Also knows which local processes the end of a session concerns. A
-peer that is down can come back, with another session; it is freed with the
-runtime only, so a pointer found stays good.
+A queue has lanes (`_lanes`, `_chunks`), into which scheduler threads put signals
+and from which the transport takes frames. What processes send stays below the
+mark of its lane: beyond it they keep what they send, stand in the lane's line,
+and are let go on first come, first served, as many as there is room for. Also
+knows which local processes the end of a session concerns. A peer that is down
+can come back, with another session; it is freed with the runtime only, so a
+pointer found stays good.
 """
 
-from libc.stdlib cimport calloc, free, malloc, realloc
+from libc.stdint cimport uint8_t
+from libc.stdlib cimport calloc
+from libc.string cimport memcpy
 from cython.operator cimport dereference as deref, preincrement
-from libc.string cimport memcpy, memmove
 
+from luna.scheduler._chunks cimport cut, drop_bulk, drop_partial, push_bulk
 from luna.scheduler._codec cimport ENVELOPE_HEADER_MAX, encode, write_varint
+from luna.scheduler._lanes cimport *
 from luna.scheduler._platform cimport *
 from luna.scheduler._remote_spawn cimport forget_peer_config
+from luna.scheduler._signals cimport free_signal, release_timer
 from luna.scheduler._types cimport *
+
+cdef enum:
+    FIELD_HEADER_MAX = 11      # bytes of a length-delimited field besides its content
 
 
 cdef int init_peers(Runtime* runtime) noexcept nogil:
@@ -41,35 +49,24 @@ cdef void await_frames(Runtime* runtime) noexcept nogil:
 cdef void close_peers(Runtime* runtime) noexcept nogil:
     """Take every peer down; nobody is told."""
     cdef Peer* peer = runtime.peers
+    cdef vector[int64_t] told
+    cdef vector[Waiter] released
+    cdef size_t index
     while peer != NULL:
         pthread_mutex_lock(&peer.inbound_lock)
-        pthread_mutex_lock(&peer.lock)
-        peer.down = 1
-        empty(peer)
-        pthread_mutex_unlock(&peer.lock)
+        if not peer.down:
+            take_down(peer, &told, &released)
         forget_peer_config(peer)
         pthread_mutex_unlock(&peer.inbound_lock)
         peer = peer.next
+    for index in range(released.size()):
+        release_timer(released[index].timer)
     if runtime.outgoing_fd >= 0:
         close(runtime.outgoing_fd)
         runtime.outgoing_fd = -1  # the number may soon be another file's
 
 
-cdef void empty(Peer* peer) noexcept nogil:
-    free(peer.data)
-    peer.data = NULL
-    peer.start = 0
-    peer.size = 0
-    peer.capacity = 0
-    if peer.lengths != NULL:
-        del peer.lengths
-        del peer.bound
-        del peer.blocked
-    peer.lengths = NULL
-    peer.bound = NULL
-    peer.blocked = NULL
-    peer.head = 0
-
+# -- sessions --------------------------------------------------------------------------------
 
 cdef Peer* find_peer(Runtime* runtime, int node_id) noexcept nogil:
     """The peer, also one that is down; NULL if there never was one."""
@@ -102,131 +99,65 @@ cdef Peer* make_peer(Runtime* runtime, int node_id) noexcept nogil:
     return peer
 
 
-cdef void bring_up(Peer* peer, uint64_t session) noexcept nogil:
-    """Take signals from now on, for this session. The peer is down and its inbound lock the caller's."""
+cdef void empty(Peer* peer) noexcept nogil:
+    cdef int lane
+    drop_bulk(peer)
+    for lane in range(LANES):
+        close_lane(&peer.lanes[lane])
+    if peer.bound != NULL:
+        del peer.bound
+    peer.bound = NULL
+
+
+cdef int bring_up(Peer* peer, uint64_t session) noexcept nogil:
+    """Take signals from now on, for this session; 0 when there is no memory, or the runtime has stopped.
+
+    The peer is down and its inbound lock the caller's.
+    """
+    cdef int lane
+    cdef int good
     pthread_mutex_lock(&peer.lock)
-    if peer.runtime.outgoing_fd >= 0:  # else the runtime has stopped
-        peer.lengths = new vector[uint32_t]()
+    good = peer.runtime.outgoing_fd >= 0
+    if good:
+        for lane in range(LANES):
+            good = open_lane(&peer.lanes[lane]) and good
+    if good:
+        peer.bulk = new deque[BulkItem]()
         peer.bound = new unordered_set[int64_t]()
-        peer.blocked = new vector[int64_t]()
         peer.session = session
         peer.session_count += 1
         peer.signalled = 0
         luna_store(&peer.spawns_asked, 0)
         peer.down = 0
+    else:
+        empty(peer)
     pthread_mutex_unlock(&peer.lock)
+    return good
 
 
-cdef int make_room(Peer* peer, size_t needed) noexcept nogil:
-    cdef size_t capacity
-    cdef char* grown
-    if peer.start + peer.size + needed <= peer.capacity:
-        return 1
-    if peer.start >= peer.size:
-        memmove(peer.data, peer.data + peer.start, peer.size)
-        peer.start = 0
-    if peer.start + peer.size + needed > peer.capacity:
-        capacity = peer.capacity * 2 if peer.capacity else 4096
-        while capacity < peer.start + peer.size + needed:
-            capacity *= 2
-        grown = <char*>realloc(peer.data, capacity)
-        if grown == NULL:
-            return 0
-        peer.data = grown
-        peer.capacity = capacity
-    return 1
+cdef void take_down(Peer* peer, vector[int64_t]* told, vector[Waiter]* released) noexcept nogil:
+    """End the session of a peer that is up. Its inbound lock is the caller's.
 
-
-cdef void announce(Peer* peer, int was_empty) noexcept nogil:
-    if was_empty and not peer.signalled:
-        peer.signalled = 1
-        luna_eventfd_signal(peer.runtime.outgoing_fd)
-
-
-cdef int queue_signal(Runtime* runtime, Signal* signal, int64_t target, uint64_t environment) noexcept nogil:
-    """Encode a signal for its target's node; the signal stays the caller's.
-
-    Returns 1, or 2 when a sender of messages should pause (see `block`), or 0
-    when that node is unknown or down, or the signal belongs to an earlier session.
+    `told` gets the processes concerned, `released` the timers that stood in a line.
     """
-    cdef Peer* peer = find_peer(runtime, <int>(target >> NODE_SHIFT))
-    cdef size_t written
-    cdef int answer = 0
-    if peer == NULL:
-        return 0
+    cdef unordered_set[int64_t].iterator each
+    cdef int lane
     pthread_mutex_lock(&peer.lock)
-    if not peer.down and (signal.session == 0 or signal.session == peer.session_count) and \
-            make_room(peer, ENVELOPE_HEADER_MAX + signal.size):
-        written = encode(<uint8_t*>peer.data + peer.start + peer.size, signal, target, environment)
-        peer.lengths.push_back(<uint32_t>written)
-        announce(peer, peer.size == 0)
-        peer.size += written
-        answer = 2 if peer.size > PEER_HIGH_WATER else 1
+    peer.down = 1
+    each = peer.bound.begin()
+    while each != peer.bound.end():
+        told.push_back(deref(each))
+        preincrement(each)
+    for lane in range(LANES):
+        while peer.lines[lane].first != NULL:
+            if peer.lines[lane].first.timer != NULL:
+                released.push_back(peer.lines[lane].first[0])
+            elif peer.bound.count(peer.lines[lane].first.pid) == 0:
+                told.push_back(peer.lines[lane].first.pid)
+            leave_line(peer, peer.lines[lane].first)
+    empty(peer)
     pthread_mutex_unlock(&peer.lock)
-    if answer:
-        luna_add64(&runtime.counters[TOTAL_SENT_REMOTE], 1)
-    return answer
-
-
-cdef int queue_bytes(Peer* peer, const char* envelope, size_t size) noexcept nogil:
-    """Queue one serialized Envelope made elsewhere; 0 when the peer is down."""
-    cdef uint8_t* out
-    cdef size_t count
-    cdef int answer = 0
-    pthread_mutex_lock(&peer.lock)
-    if not peer.down and make_room(peer, 16 + size):
-        out = <uint8_t*>peer.data + peer.start + peer.size
-        out[0] = 1 << 3 | 2
-        count = 1 + write_varint(out + 1, size)
-        memcpy(out + count, envelope, size)
-        peer.lengths.push_back(<uint32_t>(count + size))
-        announce(peer, peer.size == 0)
-        peer.size += count + size
-        answer = 1
-    pthread_mutex_unlock(&peer.lock)
-    return answer
-
-
-cdef size_t frame_size(Peer* peer, uint64_t session, size_t limit, size_t* envelopes) noexcept nogil:
-    """Bytes of the next frame: as many whole envelopes as fit `limit`, at least one.
-
-    The caller holds the peer's lock, copies that many bytes from its front and
-    then calls consume_frame.
-    """
-    cdef size_t total = 0
-    cdef size_t index = peer.head
-    if peer.down or peer.session != session:
-        return 0
-    while index < peer.lengths.size():
-        if total > 0 and total + peer.lengths.at(index) > limit:
-            break
-        total += peer.lengths.at(index)
-        index += 1
-    envelopes[0] = index - peer.head
-    return total
-
-
-cdef void consume_frame(Peer* peer, size_t size, size_t envelopes, vector[int64_t]* unblocked) noexcept nogil:
-    """Take a frame off the front; `unblocked` gets the senders that may go on."""
-    peer.start += size
-    peer.size -= size
-    peer.head += envelopes
-    peer.frames_out += 1
-    peer.envelopes_out += <int64_t>envelopes
-    peer.bytes_out += <int64_t>size
-    if peer.size == 0:
-        peer.start = 0
-        peer.lengths.clear()
-        peer.head = 0
-        if peer.capacity > PEER_LOW_WATER:
-            free(peer.data)
-            peer.data = NULL
-            peer.capacity = 0
-    elif peer.head > 65536:
-        peer.lengths.erase(peer.lengths.begin(), peer.lengths.begin() + <ptrdiff_t>peer.head)
-        peer.head = 0
-    if peer.size < PEER_LOW_WATER:
-        unblocked.swap(peer.blocked[0])
+    drop_partial(&peer.partial)
 
 
 cdef uint32_t current_session(Runtime* runtime, int node_id) noexcept nogil:
@@ -266,44 +197,244 @@ cdef void unbind(Runtime* runtime, int node_id, int64_t pid) noexcept nogil:
     pthread_mutex_unlock(&peer.lock)
 
 
+# -- lines for room --------------------------------------------------------------------------
+
+cdef void join_line(Peer* peer, Waiter* waiter, int lane, size_t needed, int in_front) noexcept nogil:
+    cdef WaitingLine* line = &peer.lines[lane]
+    waiter.lane = lane
+    waiter.needed = needed
+    waiter.listed = 1
+    waiter.before = NULL
+    waiter.after = NULL
+    if in_front:
+        waiter.after = line.first
+    else:
+        waiter.before = line.last
+    if waiter.before != NULL:
+        waiter.before.after = waiter
+    else:
+        line.first = waiter
+    if waiter.after != NULL:
+        waiter.after.before = waiter
+    else:
+        line.last = waiter
+    line.count += 1
+
+
+cdef void leave_line(Peer* peer, Waiter* waiter) noexcept nogil:
+    cdef WaitingLine* line = &peer.lines[waiter.lane]
+    if waiter.before != NULL:
+        waiter.before.after = waiter.after
+    else:
+        line.first = waiter.after
+    if waiter.after != NULL:
+        waiter.after.before = waiter.before
+    else:
+        line.last = waiter.before
+    waiter.listed = 0
+    line.count -= 1
+
+
+cdef void release_waiters(Peer* peer, vector[Waiter]* released) noexcept nogil:
+    """Take out of the lines as many as there is room for: each is to have its turn. The lock is the caller's.
+
+    A turn that queues nothing has to be passed on by calling this again; what is queued
+    passes it on when it is taken.
+    """
+    cdef int lane
+    cdef size_t size
+    cdef Waiter* waiter
+    if peer.down:
+        return
+    for lane in range(LANES):
+        size = peer.lanes[lane].size
+        if size > mark_of(lane) // PEER_ROOM_SHARE:
+            continue
+        waiter = peer.lines[lane].first
+        while waiter != NULL and (size == 0 or size + waiter.needed <= mark_of(lane)):
+            size += max(waiter.needed, <size_t>ENVELOPE_HEADER_MAX)
+            released.push_back(waiter[0])
+            leave_line(peer, waiter)
+            waiter = peer.lines[lane].first
+
+
 cdef int is_crowded(Runtime* runtime, int node_id) noexcept nogil:
-    """Whether a peer's queue is so full that senders pause."""
+    """Whether messages find no room in a peer's queue."""
     cdef Peer* peer = find_peer(runtime, node_id)
     cdef int crowded
     if peer == NULL:
         return 0
     pthread_mutex_lock(&peer.lock)
-    crowded = not peer.down and peer.size > PEER_HIGH_WATER
+    crowded = not peer.down and (
+        peer.lines[LANE_DATA].first != NULL or not has_room(peer.lanes, LANE_DATA, BULK_BYTES)
+    )
     pthread_mutex_unlock(&peer.lock)
     return crowded
 
 
-cdef uint32_t block(Runtime* runtime, int node_id, int64_t pid) noexcept nogil:
-    """The session in which a sender must wait: it gets SIGNAL_ROOM when it may go on. NO_SESSION: it need not."""
+cdef uint32_t wait_for_room(Runtime* runtime, int node_id, Waiter* waiter) noexcept nogil:
+    """Stand in line for messages without sending one; the session it waits in, NO_SESSION if it need not."""
     cdef Peer* peer = find_peer(runtime, node_id)
     cdef uint32_t session = NO_SESSION
     if peer == NULL:
         return NO_SESSION
     pthread_mutex_lock(&peer.lock)
-    if not peer.down and peer.size > PEER_LOW_WATER:
-        peer.blocked.push_back(pid)
+    if not peer.down and (peer.lines[LANE_DATA].first != NULL or not has_room(peer.lanes, LANE_DATA, BULK_BYTES)):
+        join_line(peer, waiter, LANE_DATA, 0, 0)
         session = peer.session_count
     pthread_mutex_unlock(&peer.lock)
     return session
 
 
-cdef void take_down(Peer* peer, vector[int64_t]* told) noexcept nogil:
-    """End the session of a peer that is up; `told` gets the processes concerned. Its inbound lock is the caller's."""
-    cdef unordered_set[int64_t].iterator each
-    cdef size_t index
+cdef void stop_waiting(Runtime* runtime, int node_id, Waiter* waiter) noexcept nogil:
+    """Leave the line, if it still stands in it."""
+    cdef Peer* peer = find_peer(runtime, node_id)
+    if peer == NULL:
+        return
     pthread_mutex_lock(&peer.lock)
-    peer.down = 1
-    each = peer.bound.begin()
-    while each != peer.bound.end():
-        told.push_back(deref(each))
-        preincrement(each)
-    for index in range(peer.blocked.size()):
-        if peer.bound.count(peer.blocked.at(index)) == 0:
-            told.push_back(peer.blocked.at(index))
-    empty(peer)
+    if waiter.listed:
+        leave_line(peer, waiter)
     pthread_mutex_unlock(&peer.lock)
+
+
+# -- in --------------------------------------------------------------------------------------
+
+cdef void announce(Peer* peer) noexcept nogil:
+    """Something is about to be queued: tell the transport if nothing was."""
+    if not peer.signalled and peer.lanes[LANE_CONTROL].size == 0 and peer.lanes[LANE_DATA].size == 0 and \
+            peer.lanes[LANE_BULK].size == 0:
+        peer.signalled = 1
+        luna_eventfd_signal(peer.runtime.outgoing_fd)
+
+
+cdef int put(Peer* peer, Signal* signal, int64_t target, uint64_t environment, int lane, size_t place) noexcept nogil:
+    """Queue in a lane; 0 when there is no memory, 2 when the signal is the lane's now."""
+    cdef char* out
+    if lane == LANE_BULK:
+        announce(peer)
+        if not push_bulk(peer, signal, target, environment, place):
+            return 0
+        note_place(&peer.lanes[lane], place)
+        return 2
+    out = make_room(&peer.lanes[lane], ENVELOPE_HEADER_MAX + signal.size)
+    if out == NULL:
+        return 0
+    announce(peer)
+    add_envelope(&peer.lanes[lane], encode(<uint8_t*>out, signal, target, environment))
+    note_place(&peer.lanes[lane], place)
+    return 1
+
+
+cdef inline int wanted_lane(Signal* signal) noexcept nogil:
+    if signal.kind != SIGNAL_MESSAGE:
+        return LANE_CONTROL
+    return LANE_DATA if signal.size <= BULK_BYTES else LANE_BULK
+
+
+cdef int queue_signal(Runtime* runtime, Signal* signal, int64_t target, uint64_t environment, int how) noexcept nogil:
+    """Queue a signal for its target's node. Only if QUEUED it is consumed."""
+    return queue(runtime, signal, target, environment, how, NULL, 0, NULL)
+
+
+cdef int queue_or_wait(Runtime* runtime, Signal* signal, int64_t target, uint64_t environment, Waiter* waiter, int has_turn, uint32_t* session) noexcept nogil:
+    """The same, if there is room or it `has_turn`; if FULL the waiter stands in line, in this session."""
+    return queue(runtime, signal, target, environment, IF_ROOM, waiter, has_turn, session)
+
+
+cdef int queue(Runtime* runtime, Signal* signal, int64_t target, uint64_t environment, int how, Waiter* waiter, int has_turn, uint32_t* session) noexcept nogil:
+    cdef Peer* peer = find_peer(runtime, <int>(target >> NODE_SHIFT))
+    cdef size_t place, needed
+    cdef int lane
+    cdef int is_put = 0
+    if peer == NULL:
+        return GONE
+    place = place_of(signal.sender, target)
+    pthread_mutex_lock(&peer.lock)
+    if peer.down or (signal.session != 0 and signal.session != peer.session_count):
+        pthread_mutex_unlock(&peer.lock)
+        return GONE
+    lane = lane_of(peer.lanes, wanted_lane(signal), place)
+    needed = ENVELOPE_HEADER_MAX + signal.size
+    if how == IF_ROOM and (
+        not has_room(peer.lanes, lane, needed) or (peer.lines[lane].first != NULL and not has_turn)
+    ):
+        if waiter != NULL:
+            join_line(peer, waiter, lane, needed, has_turn)
+            session[0] = peer.session_count
+        pthread_mutex_unlock(&peer.lock)
+        return FULL
+    is_put = put(peer, signal, target, environment, lane, place)
+    pthread_mutex_unlock(&peer.lock)
+    if not is_put:
+        return GONE
+    if is_put == 1:
+        free_signal(runtime, signal)
+    luna_add64(&runtime.counters[TOTAL_SENT_REMOTE], 1)
+    return QUEUED
+
+
+cdef int queue_bytes(Peer* peer, const char* envelope, size_t size) noexcept nogil:
+    """Queue one serialized Envelope made elsewhere; 0 when the peer is down."""
+    cdef char* out
+    cdef size_t count
+    cdef int answer = 0
+    pthread_mutex_lock(&peer.lock)
+    if not peer.down:
+        out = make_room(&peer.lanes[LANE_CONTROL], FIELD_HEADER_MAX + size)
+        if out != NULL:
+            announce(peer)
+            out[0] = 1 << 3 | 2
+            count = 1 + write_varint(<uint8_t*>out + 1, size)
+            memcpy(out + count, envelope, size)
+            add_envelope(&peer.lanes[LANE_CONTROL], count + size)
+            answer = 1
+    pthread_mutex_unlock(&peer.lock)
+    return answer
+
+
+# -- out -------------------------------------------------------------------------------------
+
+cdef size_t plan_frame(Peer* peer, uint64_t session, size_t limit, FramePlan* plan) noexcept nogil:
+    """Bytes of the next frame, 0 for none: whole envelopes and pieces up to `limit`, at least one of them.
+
+    Control signals first, then messages, then bulk, which has its share also when the others
+    would fill the frame. The caller holds the peer's lock until take_frame has returned.
+    """
+    cdef size_t small = limit - limit // BULK_SHARE
+    if peer.down or peer.session != session:
+        return 0
+    if peer.bulk.empty():
+        small = limit
+    plan_small(peer, small, plan)
+    plan.room = limit - min(limit, plan.control + plan.data)
+    plan.bulk = cut(
+        peer, NULL, plan.room, peer.lanes[LANE_CONTROL].taken + plan.control_envelopes,
+        peer.lanes[LANE_DATA].taken + plan.data_envelopes,
+    )
+    if plan.bulk == 0 and small < limit:  # it waits for what is not in this frame
+        plan_small(peer, limit, plan)
+    return plan.control + plan.data + plan.bulk
+
+
+cdef void plan_small(Peer* peer, size_t limit, FramePlan* plan) noexcept nogil:
+    cdef Lane* control = &peer.lanes[LANE_CONTROL]
+    plan.control = front(control, limit, 0, &plan.control_envelopes)
+    plan.data = 0
+    plan.data_envelopes = 0
+    if plan.control == control.size:  # messages never overtake
+        plan.data = front(&peer.lanes[LANE_DATA], limit, plan.control, &plan.data_envelopes)
+
+
+cdef void take_frame(Peer* peer, const FramePlan* plan, char* out, vector[Waiter]* released) noexcept nogil:
+    """Move what was planned to `out`; `released` gets who is to have a turn."""
+    take_front(&peer.lanes[LANE_CONTROL], out, plan.control, plan.control_envelopes)
+    take_front(&peer.lanes[LANE_DATA], out + plan.control, plan.data, plan.data_envelopes)
+    if plan.bulk > 0:
+        cut(
+            peer, out + plan.control + plan.data, plan.room,
+            peer.lanes[LANE_CONTROL].taken, peer.lanes[LANE_DATA].taken,
+        )
+    peer.frames_out += 1
+    peer.envelopes_out += <int64_t>(plan.control_envelopes + plan.data_envelopes)
+    peer.bytes_out += <int64_t>(plan.control + plan.data + plan.bulk)
+    release_waiters(peer, released)

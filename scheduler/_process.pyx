@@ -11,14 +11,15 @@ from libc.stdio cimport snprintf
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, strlen
 
-from luna.scheduler._clock cimport cancel_timer, drop_timer, release_timer
+from luna.scheduler._clock cimport cancel_timer, drop_timer
 from luna.scheduler._code cimport release_code, release_module, retain_module
-from luna.scheduler._delivery cimport deliver, tell
+from luna.scheduler._delivery cimport deliver, pass_turn, tell
 from luna.scheduler._early cimport free_early
 from luna.scheduler._events cimport abandon_request, emit
 from luna.scheduler._names cimport forget_names
 from luna.scheduler._output cimport close_output
-from luna.scheduler._peers cimport bind, current_session, unbind
+from luna.scheduler._held cimport drop_held
+from luna.scheduler._peers cimport bind, current_session, stop_waiting, unbind
 from luna.scheduler._platform cimport *
 from luna.scheduler._remote_spawn cimport answer_late
 from luna.scheduler._runqueue cimport wake
@@ -53,6 +54,7 @@ cdef Process* new_process(Runtime* runtime, Module* module, Config* config, uint
     process.entry = copy_text(entry, entry_size)
     process.die_when_link_dies = 1
     process.exit_kind = -1
+    process.waiter.pid = process.pid
     process.timer.index = -1
     process.timer.kind = TIMER_PROCESS
     process.timer.owner = process
@@ -100,7 +102,12 @@ cdef void end_wait(Process* process, int64_t result) noexcept nogil:
 
 
 cdef void end(Process* process, int kind, int code, const char* text) noexcept nogil:
-    """Mark the process as ended; the first reason counts."""
+    """Mark the process as ended; the first reason counts.
+
+    What it has sent by itself still goes, if that takes a while; who is killed loses what it holds.
+    """
+    if kind == EXIT_KILLED or kind == EXIT_LINK_DIED:
+        drop_held(process)
     if process.exit_kind >= 0:
         return
     process.exit_kind = kind
@@ -154,6 +161,9 @@ cdef int matches(Process* process, Signal* signal) noexcept nogil:
 cdef void arrive(Process* process, Signal* signal) noexcept nogil:
     """A message for the guest: what it waits for, or one for the mailbox."""
     cdef int kind = signal.kind
+    if process.exit_kind >= 0:
+        free_signal(process.runtime, signal)
+        return
     if matches(process, signal):
         kind = kind if process.wait == WAIT_RECEIVE else 0
         take_as_scratch(process, signal)
@@ -271,7 +281,7 @@ cdef void watch(Process* process, int64_t target, uint64_t environment) noexcept
         return
     signal = new_signal(process.runtime, SIGNAL_MONITOR, process.pid)
     signal.session = session
-    deliver(process.runtime, signal, target, environment, NULL)
+    deliver(process.runtime, signal, target, environment, process)
 
 
 cdef void watched_died(Process* process, int64_t target, int exit, const Signal* death) noexcept nogil:
@@ -292,8 +302,7 @@ cdef void be_watched(Process* process, int64_t watcher, uint32_t session) noexce
         process.watchers.insert(watcher)
 
 
-cdef void go_on_sending(Process* process) noexcept nogil:
-    process.blocked_node = 0
+cdef void go_on_writing(Process* process) noexcept nogil:
     process.wait = WAIT_NONE if process.wait == WAIT_ROOM else WAIT_DONE
 
 
@@ -304,8 +313,8 @@ cdef void node_down(Process* process, int node_id, uint32_t session) noexcept no
     cdef unordered_map[int64_t, LinkTags].iterator link
     cdef unordered_set[int64_t].iterator each
     cdef size_t index
-    if process.wait >= WAIT_ROOM and process.blocked_node == node_id and process.blocked_session == session:
-        go_on_sending(process)
+    if process.blocked_node == node_id and process.blocked_session == session:
+        process.blocked_session = NO_SESSION
     if bound_session(process, node_id) != session:
         return
     for index in range(process.bound_nodes.size()):
@@ -434,9 +443,13 @@ cdef void handle(Process* process, Signal* signal) noexcept nogil:
             end_wait(process, signal.tag)
     elif signal.kind == SIGNAL_NODE_DOWN:
         node_down(process, <int>signal.value, signal.session)
+    elif signal.kind == SIGNAL_ROOM and signal.session != NO_SESSION:
+        if process.blocked_node == signal.value and process.blocked_session == signal.session:
+            process.blocked_session = NO_SESSION
+            process.turn_node = process.blocked_node
     elif signal.kind == SIGNAL_ROOM:
         if process.wait >= WAIT_ROOM:
-            go_on_sending(process)
+            go_on_writing(process)
     free_signal(runtime, signal)
 
 
@@ -479,6 +492,8 @@ cdef void refuse(Process* process, Signal* signal) noexcept nogil:
             answer_late(runtime, signal, process.pid)
         else:
             tell(runtime, SIGNAL_START, process.pid, signal.value, 0)
+    elif signal.kind == SIGNAL_ROOM and signal.session != NO_SESSION:
+        pass_turn(runtime, <int>signal.value)
     free_signal(runtime, signal)
 
 
@@ -526,6 +541,8 @@ cdef void bury(Process* process) noexcept nogil:
         release_timer(timer)
         timer = later
     forget_names(process)
+    if process.turn_node != 0:
+        pass_turn(runtime, process.turn_node)
     if process.newborn:
         tell(runtime, SIGNAL_START, process.pid, process.newborn, 0)
         process.newborn = 0
@@ -582,6 +599,9 @@ cdef void free_process(Process* process) noexcept nogil:
     cdef Signal* following
     cdef size_t index
     stop_timer(process)
+    if process.blocked_session != NO_SESSION:
+        stop_waiting(runtime, process.blocked_node, &process.waiter)
+    drop_held(process)
     abandon_request(process)
     for index in range(process.result_count):
         wasmtime_val_unroot(&process.results[index])  # there may be references among them

@@ -23,6 +23,8 @@ cdef Config* copy_config(Runtime* runtime, Config* config) noexcept nogil
 cdef void retain_output(Output* output) noexcept nogil
 cdef void release_output(Output* output) noexcept nogil
 
+cdef void release_timer(Timer* timer) noexcept nogil
+
 cdef char* copy_text(const char* text, size_t size) noexcept nogil
 
 cdef uint64_t table_add(IdTable* table, void* value) noexcept nogil

@@ -257,6 +257,14 @@ cdef void release_output(Output* output) noexcept nogil:
         output = leader
 
 
+cdef void release_timer(Timer* timer) noexcept nogil:
+    """Give up one reference: the owner's table, the heap or a line for room, and the target hold one each."""
+    if luna_add(&timer.references, -1) == 0:
+        free_signal(timer.runtime, timer.signal)
+        luna_add64(&timer.runtime.counters[COUNT_TIMERS], -1)
+        free(timer)
+
+
 cdef char* copy_text(const char* text, size_t size) noexcept nogil:
     """A zero-terminated copy of at most TEXT_MAX bytes, to be freed by the caller."""
     cdef char* copy

@@ -91,27 +91,27 @@ _MESSAGE: Final = (
         "send",
         "process:i64",
         "Sends the scratch, which is empty afterwards; a dead process is silent.",
-        traps="no scratch; for another node, a scratch that is not plain data of at most 48 MiB",
+        traps="no scratch; for another node, a scratch that is not plain data",
     ),
     _distributed_0_11(
         "send",
         "node:i64 process:i64",
         "The same for a process of any node.",
-        traps="no scratch; for another node, a scratch that is not plain data of at most 48 MiB",
+        traps="no scratch; for another node, a scratch that is not plain data",
     ),
     _message_0_12(
         "send_receive_skip_search",
         "process:i64 timeout_ms:i64 -> i32",
         "Sends the scratch and waits for a later message with the same tag, or for any if it had none: 0 it "
         "is the scratch now, 9027 timeout (-1 waits for ever).",
-        traps="no scratch; for another node, a scratch that is not plain data of at most 48 MiB",
+        traps="no scratch; for another node, a scratch that is not plain data",
         suspends=True,
     ),
     _distributed_0_12(
         "send_receive_skip_search",
         "node:i64 process:i64 timeout_ms:i64 -> i32",
         "The same for a process of any node.",
-        traps="no scratch; for another node, a scratch that is not plain data of at most 48 MiB",
+        traps="no scratch; for another node, a scratch that is not plain data",
         suspends=True,
     ),
 )

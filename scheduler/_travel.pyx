@@ -24,8 +24,6 @@ cdef const char* untravelled(Signal* message) noexcept nogil:
         if message.resources[index].kind != RESOURCE_MODULE and message.resources[index].kind != RESOURCE_HASH \
                 and message.resources[index].kind != RESOURCE_TAKEN:
             return b"of all resources, only modules can be sent to another node"
-    if message.size > REMOTE_MESSAGE_BYTES_MAX:
-        return b"a message to another node holds at most 48 MiB"
     return NULL
 
 

@@ -6,6 +6,7 @@
 # memory of a process that is parked in a request, under the request's lock.
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
+from libcpp.deque cimport deque
 from libcpp.string cimport string
 from libcpp.unordered_map cimport unordered_map
 from libcpp.unordered_set cimport unordered_set
@@ -52,7 +53,7 @@ cdef enum:
     SIGNAL_CODE                # compiled code for a compute limit is there, or text = error
     SIGNAL_RESULT              # answer to a request or to `exists`
     SIGNAL_NODE_DOWN           # the session with a node ended: value = node id
-    SIGNAL_ROOM                # a peer's queue has room again
+    SIGNAL_ROOM                # a log has room again, or in a `session` the queue for a peer: value = node id
     SIGNAL_EXISTS_REPLY        # value = reference, tag = alive
     # Between nodes only; never in an inbox.
     SIGNAL_EXISTS              # value = reference
@@ -92,7 +93,7 @@ cdef enum:
     WAIT_RESULT                # of a request or of a remote `exists`
     WAIT_START
     WAIT_CODE
-    WAIT_ROOM                  # in a peer's queue
+    WAIT_ROOM                  # in its log
     WAIT_ROOM_DONE             # the same, of a process whose last wait is done
 
 cdef enum:            # what a SIGNAL_LINK wants, in `exit`
@@ -312,8 +313,29 @@ cdef struct NestedCall:
     wasm_trap_t** trap_out         # the same
     Signal* data                   # what the guest is to be given
 
+# Its place in a line for room in the queue for a peer. Owned by the peer's lock.
+cdef struct Waiter:
+    Waiter* before
+    Waiter* after
+    int64_t pid                # 0: `timer` waits
+    Timer* timer
+    size_t needed              # bytes
+    int lane
+    int listed
+
+cdef struct WaitingLine:
+    Waiter* first
+    Waiter* last
+    int64_t count
+
+# A signal that the queue for its target's node had no room for.
+cdef struct Held:
+    Signal* signal
+    int64_t target
+
 cdef struct Timer:
     TimerNode node
+    Waiter waiter
     int references
     int dropped                # its target died first
     # Its place among those for the same process of this node. Owned by the lock of the target's shard.
@@ -389,8 +411,14 @@ cdef struct Process:
     int64_t newborn            # child to be started when this one next lets go
     int64_t spawn_link_tag     # of the child it waits for, if that is on another node; 0: no link
     int spawn_monitors         # it watches the child it waits for
-    int blocked_node           # peer whose queue it overfilled
-    uint32_t blocked_session
+    vector[Held]* held         # what it sent and no queue has taken yet; NULL: nothing
+    size_t held_first          # index of the first that is left
+    int64_t held_bytes         # of messages in it
+    int crowded_node           # peer whose queue its timers would overfill; 0: none
+    int blocked_node           # peer whose queue it waits for
+    uint32_t blocked_session   # and the session; NO_SESSION: it does not wait
+    int turn_node              # peer whose queue has room for it now; 0: none
+    Waiter waiter
     int blocked_output         # its followers lag behind
     int yielding               # in sched_yield, until it was pending once
     IdTable errors
@@ -484,6 +512,40 @@ cdef struct Event:
     void* pointer
     char* text
 
+cdef enum:            # of the queue for a peer; the first goes first
+    LANE_CONTROL = 0           # links, monitors, deaths, questions, answers, what Python sends
+    LANE_DATA = 1              # messages
+    LANE_BULK = 2              # large messages
+    LANES = 3
+    CHUNK_FIELD = 11           # of luna.v1.Envelope
+
+cdef struct Lane:
+    char* data                 # encoded envelopes, as they are in a frame; of the bulk lane none
+    size_t start
+    size_t size                # bytes that are queued
+    size_t capacity
+    vector[uint32_t]* lengths  # of the envelopes in data, from `head`
+    size_t head
+    uint64_t queued            # envelopes so far
+    uint64_t taken             # of those
+    uint64_t* last             # by the place of a pair: `queued` when it queued its last one
+
+# What is queued in the bulk lane.
+cdef struct BulkItem:
+    Signal* signal
+    uint8_t* head              # of its encoded envelope, all but the message's data
+    size_t head_size
+    size_t total               # bytes of the envelope
+    uint64_t after_control     # `taken` that the other lanes must have reached
+    uint64_t after_data
+
+# An envelope that comes in pieces.
+cdef struct Partial:
+    char* data
+    size_t size
+    size_t capacity
+    size_t total               # 0: none is under way
+
 cdef struct Peer:
     Peer* next
     Runtime* runtime
@@ -494,14 +556,14 @@ cdef struct Peer:
     uint32_t session_count     # how many there were; owned by both locks
     int down                   # the last one has ended; owned by both locks
     int signalled
-    char* data                 # encoded envelopes, ready to be a frame
-    size_t start
-    size_t size
-    size_t capacity
-    vector[uint32_t]* lengths  # of the envelopes in data, from `head`
-    size_t head
+    Lane lanes[LANES]
+    WaitingLine lines[LANES]          # who waits for room in each
+    deque[BulkItem]* bulk      # in the bulk lane
+    size_t bulk_sent           # bytes of its first item
+    Partial partial            # owned by the inbound lock
     unordered_set[int64_t]* bound     # local processes with links or monitors across
-    vector[int64_t]* blocked          # local processes waiting for room
+    int64_t chunks_in
+    int64_t chunks_out
     int64_t frames_in
     int64_t frames_out
     int64_t envelopes_in

@@ -27,6 +27,16 @@ class PeerStatistics:
     envelopes_out: int
     bytes_in: int
     bytes_out: int
+    chunks_in: int
+    chunks_out: int
+    control_bytes: int
+    """of `queued_bytes`: links, monitors, deaths, questions, answers, envelopes of Python"""
+    data_bytes: int
+    """of `queued_bytes`: messages"""
+    bulk_bytes: int
+    """of `queued_bytes`: large messages, and what goes behind them"""
+    suspended: int
+    """processes, and timers that are due, that wait for room"""
 
 
 @final
@@ -76,7 +86,8 @@ class PeerGateway:
     def take_frame(self, node_id: int, session: int, max_bytes: int, head: bytes) -> bytes | None:
         """`head` and the next envelopes; None when there are none, or the session is not the current one.
 
-        Whole envelopes of at most `max_bytes`, or one that is larger.
+        Control signals first, then messages, then large ones, in pieces: together at most
+        `max_bytes`, or one envelope that is larger; large ones have their share in any case.
         """
         return self._core.take_frame(node_id, session, max_bytes, head)
 
@@ -84,16 +95,16 @@ class PeerGateway:
         """Deliver the envelopes of frame[start:]; returns the serialized ones that are for Python.
 
         A frame of a session that is not the current one is dropped. Raises InvalidError
-        when it is malformed or speaks for another node; nothing after the bad envelope
-        is delivered.
+        when it is malformed or speaks for another node (nothing after the bad envelope
+        is delivered), and when the peer does not take the answers to what it asks.
         """
         envelopes = self._core.deliver(node_id, session, frame, start)
-        if envelopes is None:
-            raise InvalidError(f"node {node_id:#x} sent a malformed frame, or signals in another node's name")
+        if isinstance(envelopes, str):
+            raise InvalidError(f"node {node_id:#x} {envelopes}")
         return envelopes
 
     def send(self, node_id: int, envelope: bytes) -> bool:
-        """Queue a serialized Envelope behind the signals sent so far; False if there is no such peer."""
+        """Queue a serialized Envelope behind the control signals; False if there is no such peer."""
         return self._core.send_envelope(node_id, envelope)
 
     def serve_spawn(self, node_id: int, spawn: bytes) -> bool:

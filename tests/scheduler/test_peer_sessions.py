@@ -12,6 +12,7 @@ import trio
 from luna.proto import node_pb2
 from luna.scheduler import ExitKind
 
+from .frames import envelope, frame
 from .lab import Lab, open_lab, wait_for
 from .pump import A, B, Pump, pid
 
@@ -29,22 +30,15 @@ async def lab() -> Any:
         yield lab
 
 
-def envelope(signal: str, target: int, **fields: Any) -> node_pb2.Envelope:
-    """A signal of TARGET."""
-    message = getattr(node_pb2.Envelope(), signal)
-    return node_pb2.Envelope(**{signal: type(message)(**{"from": TARGET, "to": target, **fields})})
-
-
 def take_in(lab: Lab, session: int, *envelopes: node_pb2.Envelope) -> list[bytes]:
-    frame = node_pb2.Frame(envelopes=envelopes).SerializeToString()
-    return lab.runtime.peers.deliver(B, session, frame, 0)
+    return lab.runtime.peers.deliver(B, session, frame(*envelopes), 0)
 
 
 def sent(lab: Lab, session: int) -> list[node_pb2.Envelope]:
     """What was queued for B since last asked."""
     envelopes: list[node_pb2.Envelope] = []
-    while (frame := lab.runtime.peers.take_frame(B, session, 1 << 20, b"")) is not None:
-        envelopes += node_pb2.Frame.FromString(frame).envelopes
+    while (data := lab.runtime.peers.take_frame(B, session, 1 << 20, b"")) is not None:
+        envelopes += node_pb2.Frame.FromString(data).envelopes
     return envelopes
 
 
@@ -68,7 +62,7 @@ async def test_a_node_comes_back_with_another_session(lab: Lab) -> None:
         assert peers.take_ready() == [B]
         assert len(sent(lab, session)) == 1
         target = await lab.spawn(PARK)
-        take_in(lab, session, envelope("kill", target, environment=1))
+        take_in(lab, session, envelope("kill", TARGET, target, environment=1))
         assert (await lab.wait_exit(target)).kind is ExitKind.KILLED
         peers.remove_peer(B)
         peers.remove_peer(B)
@@ -85,7 +79,7 @@ async def test_a_session_that_is_not_the_current_one_carries_nothing(lab: Lab) -
     assert peers.statistics(B).queued_bytes == 0
     await lab.passes(f"{START} (call $send {TARGET}:i64 0:i64 2:i64))")
     assert peers.take_frame(B, 1, 1000, b"") is None
-    assert take_in(lab, 1, envelope("kill", target, environment=1), node_pb2.Envelope(spawn={})) == []
+    assert take_in(lab, 1, envelope("kill", TARGET, target, environment=1), node_pb2.Envelope(spawn={})) == []
     assert peers.deliver(B, 1, b"garbage", 0) == []
     assert lab.runtime.exists(target)
     (message,) = sent(lab, 2)
@@ -108,18 +102,18 @@ async def test_a_frame_has_the_head_it_is_given_and_is_read_from_its_envelopes_o
     peers.add_peer(B, 1)
     assert peers.take_frame(B, 1, 1000, HEAD) is None
     await lab.passes(f"{START} (call $send {TARGET}:i64 0:i64 1:i64))")
-    frame = peers.take_frame(B, 1, 1000, HEAD)
-    assert frame is not None
-    assert frame[:27] == HEAD
-    assert len(node_pb2.Frame.FromString(frame[27:]).envelopes) == 1
+    data = peers.take_frame(B, 1, 1000, HEAD)
+    assert data is not None
+    assert data[:27] == HEAD
+    assert len(node_pb2.Frame.FromString(data[27:]).envelopes) == 1
     gossip = node_pb2.Envelope(gossip={}).SerializeToString()
     assert peers.send(B, gossip)
-    frame = peers.take_frame(B, 1, 1000, HEAD)
-    assert frame is not None
-    assert peers.deliver(B, 1, frame, len(HEAD)) == [gossip]
-    assert peers.deliver(B, 1, frame, len(frame)) == []
+    data = peers.take_frame(B, 1, 1000, HEAD)
+    assert data is not None
+    assert peers.deliver(B, 1, data, len(HEAD)) == [gossip]
+    assert peers.deliver(B, 1, data, len(data)) == []
     with pytest.raises(ValueError, match="behind"):
-        peers.deliver(B, 1, frame, len(frame) + 1)
+        peers.deliver(B, 1, data, len(data) + 1)
 
 
 async def test_links_and_monitors_of_both_sides_belong_to_their_session(lab: Lab) -> None:
@@ -129,11 +123,14 @@ async def test_links_and_monitors_of_both_sides_belong_to_their_session(lab: Lab
     for session in range(1, 21):
         lab.runtime.peers.add_peer(B, session)
         take_in(
-            lab, session, envelope("link", target, tag=session, **asked), envelope("monitor", target, **asked)
+            lab,
+            session,
+            envelope("link", TARGET, target, tag=session, **asked),
+            envelope("monitor", TARGET, target, **asked),
         )
         if session < 20:
             lab.runtime.peers.remove_peer(B)
-    take_in(lab, 20, envelope("kill", target, environment=1))
+    take_in(lab, 20, envelope("kill", TARGET, target, environment=1))
     await lab.wait_exit(target)
     died, ended = await wait_sent(lab, 20, 2)
     fields: Any = {"from": target, "to": TARGET, "kind": node_pb2.EXIT_KILLED, "code": 1, "text": "killed"}
