@@ -9,6 +9,7 @@ import random
 import re
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -151,16 +152,17 @@ class FaultCluster:
         """Wait until each of these nodes, or of all, sees just these, connected."""
         members = names or tuple(self.nodes)
         for name in members:
-            wait_for(lambda name=name: self.nodes[name].sees(*members), f"{name} sees {members}", PATIENCE_S)
+            wait_for(partial(self.nodes[name].sees, *members), f"{name} sees {members}", PATIENCE_S)
 
     def wait_gone(self, gone: str, *observers: str) -> float:
         """Wait until these nodes do not list another one any more; the seconds that took."""
         begin = time.monotonic()
         for name in observers:
-            wait_for(
-                lambda name=name: gone not in self.nodes[name].nodes(), f"{name} lost {gone}", PATIENCE_S
-            )
+            wait_for(partial(self._lacks, name, gone), f"{name} lost {gone}", PATIENCE_S)
         return time.monotonic() - begin
+
+    def _lacks(self, observer: str, name: str) -> bool:
+        return name not in self.nodes[observer].nodes()
 
     def flow(self, source: str, target: str, *, size: int = 200, burst: int = 5, pause_ms: int = 5) -> Flow:
         """Have messages flow; waits for the first ones."""

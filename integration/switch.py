@@ -51,6 +51,7 @@ class Switch:
     def __init__(self, seed: int) -> None:
         self.carried = 0
         self.dropped = 0
+        self.resets = 0
         self._random = random.Random(seed)
         self._devices: dict[bytes, int] = {}
         self._paths: dict[tuple[bytes, bytes], Path] = {}
@@ -138,6 +139,7 @@ class Switch:
         if device is None:
             return
         if packet[9] == _TCP and self._must_reset(packet):
+            self.resets += 1
             for address, answer in _resets(packet):
                 self._write(self._devices[address], answer)
             return
@@ -172,7 +174,10 @@ class Switch:
         elif flags & _RST:
             self._flows -= {there, back}
             return False
-        return there in self._reset
+        if there in self._reset:
+            self._flows -= {there, back}
+            return True
+        return False
 
 
 def _resets(packet: bytes) -> list[tuple[bytes, bytes]]:
@@ -205,7 +210,7 @@ def _reset_packet(
 
 
 def _checksum(data: bytes) -> int:
-    total = sum(struct.unpack(f">{len(data) // 2}H", data))
+    total: int = sum(struct.unpack(f">{len(data) // 2}H", data))
     while total >> 16:
         total = (total & 0xFFFF) + (total >> 16)
     return ~total & 0xFFFF

@@ -47,6 +47,15 @@ def both_ways(cluster: FaultCluster, one: str, other: str) -> list[Flow]:
     return [cluster.flow(one, other), cluster.flow(other, one)]
 
 
+def under_load(cluster: FaultCluster, one: str, other: str) -> list[Flow]:
+    """As many messages as will go, both ways: small ones, some of a page, and large ones."""
+    return [
+        cluster.flow(source, target, size=size, burst=100, pause_ms=0)
+        for source, target in ((one, other), (other, one))
+        for size in (100, 4000, 60_000)
+    ]
+
+
 def check_nothing_lost(flows: list[Flow], watches: dict[tuple[str, str], Watch]) -> None:
     """The sessions have lived on: every message came, nobody was told of a death."""
     for flow in flows:
@@ -79,9 +88,11 @@ def check_sessions_anew(cluster: FaultCluster, *pairs: tuple[str, str]) -> None:
 def test_connections_reset_in_mid_stream_lose_and_repeat_nothing(cluster: FaultCluster) -> None:
     cluster.start("a", "b")
     watches = cluster.watches("a", "b")
-    flows = both_ways(cluster, "a", "b")
+    flows = under_load(cluster, "a", "b")
     for _ in range(5):
+        before = cluster.network.switch.resets
         assert cluster.network.reset("a", "b") >= 1
+        wait_for(lambda before=before: cluster.network.switch.resets > before, "a reset", PATIENCE_S)
         for flow in flows:
             flow.wait_more()
     check_nothing_lost(flows, watches)
@@ -91,7 +102,7 @@ def test_connections_reset_in_mid_stream_lose_and_repeat_nothing(cluster: FaultC
 def test_a_short_partition_loses_and_repeats_nothing(cluster: FaultCluster) -> None:
     cluster.start("a", "b")
     watches = cluster.watches("a", "b")
-    flows = both_ways(cluster, "a", "b")
+    flows = under_load(cluster, "a", "b")
     for _ in range(2):
         cluster.network.cut(("a", "b"))
         time.sleep(SHORT_S)  # the fault itself
