@@ -29,7 +29,7 @@ SOURCE: Final = f"""
     (func (export "_start")
       (process.die_when_link_dies 0:i32)
       (loop $again
-        (drop (call $receive_any 1:i64))
+        (loop $more (br_if $more (i32.ne (call $receive_any 0:i64) 9027:i32)))
         (process.link 1:i64 {TARGET}:i64)
         (process.monitor {TARGET}:i64)
         (call $send {TARGET}:i64 0:i64 1:i64)
@@ -124,8 +124,9 @@ async def send_hostile_frames(lab: Lab, seed: int, batches: int) -> Tally:
             if not is_valid:
                 session += 1
                 peers.add_peer(B, session)
-            if rng.random() < 0.05:
-                targets[rng.randrange(4)] = await lab.spawn(module)  # some were killed
+        for index in range(4):
+            if not lab.runtime.exists(targets[index]):  # it was killed, or its node went down
+                targets[index] = await lab.spawn(module)
         while (out := peers.take_frame(B, session, 1 << 20, b"")) is not None:
             node_pb2.Frame.FromString(out)
         await trio.lowlevel.checkpoint()
