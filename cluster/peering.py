@@ -49,6 +49,10 @@ GOSSIP_FANOUT = 8
 has no stream to the one that tells all is missed by everybody with a chance of e**-8, and learns it from the
 next Hello. Telling all would be the square of the members in messages for every piece of news."""
 
+MAX_PROBING = 64
+"""probes done for one peer at a time, further ones go unanswered: each is a task and a connection. A correct
+peer asks about those it has just lost."""
+
 Stream = object
 """One attempt at carrying a session; only its identity matters here."""
 
@@ -65,6 +69,8 @@ class Peer:
     """what carries the session now"""
     proposed: int = 0
     """id for the next session, until the peer has answered it"""
+    probing: int = 0
+    """probes that this node does for it now"""
     protocol: int = 0
     """the version of the wire protocol that both speak"""
     question: int = 0
@@ -225,6 +231,10 @@ class Peering:
         self._learn(now_s, hello)
         return self.hello(hello.node.id)
 
+    def welcomes(self, hello: node_pb2.Hello) -> bool:
+        """Whether `accept` would open a stream, as far as the Hello tells. Raises InvalidError as that."""
+        return hello.node.id < self.own.id and bool(hello.session.proposed) and self._judge(hello) is None
+
     def accept(
         self, now_s: float, hello: node_pb2.Hello, stream: Stream
     ) -> tuple[node_pb2.Hello, Opened | None]:
@@ -274,6 +284,11 @@ class Peering:
         if answer.node.id != peer.id:
             self._declare_dead(now_s, peer, "another node answers at its address")
             return False
+        if (
+            answer.refusal == node_pb2.NAME_TAKEN
+            and self.membership.find(self.own.name) is self.membership.own
+        ):
+            return False  # by a predecessor, probably, of whose end that node has not heard yet
         if answer.refusal in FATAL_REFUSALS:
             self._actions.fatal(answer.refusal, answer.detail)
             return False
@@ -419,11 +434,15 @@ class Peering:
     def probe(self, asker: Peer, probe: node_pb2.Probe) -> None:
         """A peer asks whether this node reaches a member."""
         target = self.membership.get(probe.node)
-        if target is not None and target.live and probe.node != self.own.id:
+        if self.leaving or target is None or not target.live or probe.node == self.own.id:
+            return
+        if asker.probing < MAX_PROBING:
+            asker.probing += 1
             self._actions.probe(asker, probe.reference, target.node)
 
     def probed(self, asker: Peer, reference: int, reached: bool) -> None:
         """The answer to a probe that this node did for a peer."""
+        asker.probing -= 1
         if self._peers.get(asker.id) is asker and asker.link is not None:
             reply = node_pb2.ProbeReply(reference=reference, reached=reached)
             self._actions.send(asker, node_pb2.Envelope(probe_reply=reply))
@@ -449,6 +468,10 @@ class Peering:
             news += self.membership.merge(rumour)
         own = any(event.kind is EventKind.REFUTED for event in news)
         self._act(now_s, news, "another node says so", to=math.inf if own else GOSSIP_FANOUT)
+
+    def doubtful(self, now_s: float, node_id: int) -> None:
+        """Nobody listens at the address of one that was declared dead: it is tried less often."""
+        self._reunion.doubt(now_s, node_id)
 
     def replaced(self, node_id: int) -> None:
         """Another node answers at the address of one that was declared dead: it will not come back."""
@@ -477,11 +500,7 @@ class Peering:
                     self._reunion.remember(now_s, node.id)
                 case EventKind.NAME_CONFLICT:
                     if node.id == self.own.id and event.other is not None:
-                        holder = event.other.node
-                        self._actions.fatal(
-                            node_pb2.NAME_TAKEN,
-                            f"the name {holder.name} is taken by node {holder.id} at {holder.address}",
-                        )
+                        self._resolve_name(now_s, event.other.node)
                 case EventKind.ID_CONFLICT:
                     self._actions.fatal(node_pb2.ID_TAKEN, f"node id {node.id} is taken")
                 case EventKind.DECLARED_GONE:
@@ -494,6 +513,16 @@ class Peering:
         peers = [peer for peer in self._peers.values() if peer.stream is not None]
         for peer in peers if len(peers) <= to else self._random.sample(peers, int(to)):
             self._tell(peer, news)
+
+    def _resolve_name(self, now_s: float, holder: NodeInfo) -> None:
+        if holder.address == self.own.address:
+            # It listens there no more: it was this node's predecessor, and its end has not gone round yet.
+            events = self.membership.declare_dead(holder.id)
+            self._act(now_s, events, "another node listens at its address")
+            return
+        self._actions.fatal(
+            node_pb2.NAME_TAKEN, f"the name {holder.name} is taken by node {holder.id} at {holder.address}"
+        )
 
     def _tell(self, peer: Peer, members: Sequence[Member]) -> None:
         for start in range(0, len(members), MAX_GOSSIP_MEMBERS):

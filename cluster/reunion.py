@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Container
+from dataclasses import dataclass
 
 from luna.cluster.members import Member, MemberState
 from luna.cluster.membership import Membership
@@ -16,6 +17,9 @@ __all__ = ["REUNION_INTERVAL_S", "Reunion"]
 REUNION_INTERVAL_S = 2.0
 """seconds between attempts at one of the dead, whichever was tried longest ago. One at a time: after a
 partition of halves any one that answers brings the news of all others."""
+
+DOUBTFUL_INTERVAL_S = 60.0
+"""seconds between attempts at one whose address refuses connections: it crashed, or a firewall does that."""
 
 KEEP_TRYING_S = 24 * 3600.0
 """seconds after its death that a member is tried; a cluster split for longer is joined by hand."""
@@ -28,41 +32,54 @@ class Reunion:
     """The dead members that one node tries again."""
 
     def __init__(self) -> None:
-        self._died_at_s: dict[int, float] = {}  # by node id, in the order of the next attempts
+        self._dead: dict[int, _Dead] = {}  # by node id, in the order of the next attempts
         self._next_at_s = math.inf
 
     @property
     def deadline_s(self) -> float:
         """When to call `tick` next."""
-        return self._next_at_s if self._died_at_s else math.inf
+        return self._next_at_s if self._dead else math.inf
 
     def remember(self, now_s: float, node_id: int) -> None:
-        """A member was declared dead."""
-        self._died_at_s.pop(node_id, None)
-        if len(self._died_at_s) >= MAX_REMEMBERED:
-            del self._died_at_s[next(iter(self._died_at_s))]
-        if not self._died_at_s:
+        """A member was declared dead. It is tried next: the latest to go are the likeliest to be back."""
+        self._dead.pop(node_id, None)
+        if len(self._dead) >= MAX_REMEMBERED:
+            del self._dead[min(self._dead, key=lambda id_: self._dead[id_].died_at_s)]
+        if not self._dead:
             self._next_at_s = now_s + REUNION_INTERVAL_S
-        self._died_at_s[node_id] = now_s
+        self._dead = {node_id: _Dead(now_s, now_s), **self._dead}
+
+    def doubt(self, now_s: float, node_id: int) -> None:
+        """Nobody listens at its address."""
+        dead = self._dead.get(node_id)
+        if dead is not None:
+            dead.not_before_s = now_s + DOUBTFUL_INTERVAL_S
 
     def forget(self, node_id: int) -> None:
         """It is back, or another node has its place."""
-        self._died_at_s.pop(node_id, None)
+        self._dead.pop(node_id, None)
 
     def tick(self, now_s: float, membership: Membership, expelled: Container[int]) -> Member | None:
         """Whom to meet now, if anybody."""
-        while self._died_at_s and now_s >= self._next_at_s:
-            node_id, died_at_s = next(iter(self._died_at_s.items()))
-            del self._died_at_s[node_id]
+        if now_s < self._next_at_s:
+            return None
+        self._next_at_s = now_s + REUNION_INTERVAL_S
+        for node_id, dead in list(self._dead.items()):
             member = membership.get(node_id)
             if (
                 member is None
                 or member.state is not MemberState.DEAD
                 or node_id in expelled
-                or now_s - died_at_s > KEEP_TRYING_S
+                or now_s - dead.died_at_s > KEEP_TRYING_S
             ):
-                continue
-            self._died_at_s[node_id] = died_at_s  # behind all others
-            self._next_at_s = now_s + REUNION_INTERVAL_S
-            return member
+                del self._dead[node_id]
+            elif dead.not_before_s <= now_s:
+                self._dead[node_id] = self._dead.pop(node_id)  # behind all others
+                return member
         return None
+
+
+@dataclass(slots=True)
+class _Dead:
+    died_at_s: float
+    not_before_s: float

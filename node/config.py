@@ -54,7 +54,6 @@ class NodeOptions:
     `module_cache_bytes` is how much its module store keeps on disk, `node_timeout_s` how many seconds a peer
     may be silent. `insecure` allows plain text beyond this machine; `metrics` is where to serve them, nowhere
     by default.
-    machine; `metrics` is where to serve them, nowhere by default.
     `trace` is what is written of what processes do.
     """
 

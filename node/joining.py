@@ -81,13 +81,17 @@ class Joiner:
     async def keep_joined(self, target: Address) -> None:
         """Meet `target` whenever no live member has its address. Returns only if it is this node itself."""
         delay_s, said = RETRY_S, False
+        met = 0  # who answered there last: its own word for its address may be another one
         while True:
             await trio.sleep(delay_s)
-            if any(member.node.address == str(target) for member in self._peers.membership.peers()):
+            if any(
+                member.node.id == met or member.node.address == str(target)
+                for member in self._peers.membership.peers()
+            ):
                 delay_s, said = MAX_RETRY_S, False
                 continue
             try:
-                await self._meet(str(target))
+                met = (await self._meet(str(target))).id
             except SelfJoinError:
                 return
             except LunaError as error:

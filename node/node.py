@@ -65,9 +65,9 @@ class Node:
 
     def fail(self, error: LunaError) -> None:
         """The node cannot go on: it ends, and `run_node` raises `error`."""
-        if self.error is None:
+        if not self._stopping.is_set():  # what comes of leaving is no failure
             self.error = error
-        self.stop(error.message)
+            self.stop(error.message)
 
     async def wait_stopping(self) -> str:
         """Wait until the node is to end; the reason."""

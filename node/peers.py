@@ -166,7 +166,10 @@ class Peers:
         self._check_sender(hello)
         # The earlier stream may still be taking in frames: how many must be known before this one begins.
         earlier: Stream | None = None
-        while (peer := self.peering.peer(hello.node.id)) is not None and peer.stream is not earlier:
+        welcome = self.peering.welcomes(hello)
+        while (
+            welcome and (peer := self.peering.peer(hello.node.id)) is not None and peer.stream is not earlier
+        ):
             earlier = peer.stream
             if isinstance(earlier, Session):
                 await self.bridge.run(self.transport.end, earlier, "replaced by a new stream")

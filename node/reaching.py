@@ -44,7 +44,7 @@ async def attempt(peers: Peers, peer: Peer) -> None:
         problem = error
     if isinstance(problem, InvalidError | RefusedError):
         _log.warning("a peer cannot be reached", peer=peer.info.name, reason=problem.message)
-    gone = problem is not None and peer.link is not None and await _is_gone(peers, peer)
+    gone = problem is not None and peer.link is not None and await _is_gone(peers, peer.info.address)
     peers.peering.attempt_failed(trio.current_time(), peer, gone=gone)
     peers.changed()
 
@@ -77,7 +77,7 @@ async def pump(peers: Peers, peer: Peer, session: Session) -> None:
 
 async def check(peers: Peers, peer: Peer) -> None:
     """Tell if nobody listens at the peer's address any more."""
-    if await _is_gone(peers, peer):
+    if await _is_gone(peers, peer.info.address):
         peers.peering.gone(trio.current_time(), peer)
         peers.changed()
 
@@ -104,6 +104,8 @@ async def reunite(peers: Peers, member: Member) -> None:
             refused = peers.peering.take_answer(trio.current_time(), answer)
         except LunaError as error:
             _log.debug("a dead member does not answer", peer=node.name, reason=error.message)
+            if await _is_gone(peers, node.address):
+                peers.peering.doubtful(trio.current_time(), node.id)
             return
         peers.changed()
         if refused is None or refused.refusal != node_pb2.DECLARED_DEAD:
@@ -115,11 +117,11 @@ async def _meet(peers: Peers, address: str, node_id: int, timeout_s: float) -> n
     return await peers.bridge.run(peers.transport.meet, address, peers.peering.hello(node_id), timeout_s)
 
 
-async def _is_gone(peers: Peers, peer: Peer) -> bool:
-    """Whether the system where `peer` listened says that nobody does any more."""
+async def _is_gone(peers: Peers, address: str) -> bool:
+    """Whether the system where a node listened says that nobody does any more."""
     try:
-        peers.check_reach(peer.info.address)
-        return await peers.bridge.run(nobody_listens, peer.info.address)
+        peers.check_reach(address)
+        return await peers.bridge.run(nobody_listens, address)
     except LunaError:  # nobody was asked
         return False
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -117,6 +118,7 @@ class Session:
         self._room = asyncio.Event()
         self._waits_for_room: asyncio.AbstractEventLoop | None = None
         self._goodbye: str | None = None
+        self._flush_until_s = math.inf
         self._closed_because: str | None = None
         self._reader: asyncio.Task[SessionEnd] | None = None
 
@@ -143,7 +145,10 @@ class Session:
 
     def say_goodbye(self, reason: str) -> None:
         """Write what is queued, then a Goodbye; the session then ends, within FLUSH_TIMEOUT_S."""
+        loop = asyncio.get_running_loop()
         self._goodbye = reason
+        self._flush_until_s = loop.time() + FLUSH_TIMEOUT_S
+        loop.call_at(self._flush_until_s, self._wake_writer.set)
         self._wake_writer.set()
 
     def discard(self) -> None:
@@ -198,7 +203,7 @@ class Session:
                 if link.receive(frame):
                     envelopes = self._gateway.deliver(self.peer_id, link.session, frame, HEAD_BYTES)
                     del frame  # megabytes, perhaps, that need not wait for the next one
-                    # An answer may be there already; the core's own word of it comes a turn of the loop later.
+                    # An answer may be there already; the core's own word of it takes a turn of the loop.
                     self._wake_writer.set()
                     if envelopes:
                         await self._pass_on(link.session, envelopes)
@@ -258,7 +263,7 @@ class Session:
             while True:
                 self._wake_writer.clear()
                 goodbye = self._goodbye  # read before the queue: what was queued earlier goes out first
-                while link.has_room:
+                while link.has_room and not self._flush_is_over():
                     next_frame = self._gateway.take_frame(
                         self.peer_id, link.session, TARGET_FRAME_BYTES, link.next_head()
                     )
@@ -270,7 +275,7 @@ class Session:
                     self._acknowledge = False
                     if link.unacknowledged_frames:
                         await self._stream.write(link.acknowledgement())
-                if goodbye is not None and link.has_room:
+                if goodbye is not None and (link.has_room or self._flush_is_over()):
                     last = node_pb2.Frame(goodbye=node_pb2.Goodbye(reason=goodbye))
                     await self._stream.write(last.SerializeToString())
                     await self._stream.finish()
@@ -278,6 +283,10 @@ class Session:
                 await self._wake_writer.wait()
         except ConnectionError:
             pass  # the reader reports the reason
+
+    def _flush_is_over(self) -> bool:
+        """Guests may go on sending for ever: the Goodbye does not wait for all of that."""
+        return self._goodbye is not None and asyncio.get_running_loop().time() >= self._flush_until_s
 
 
 def read_hello(frame: bytes | None) -> node_pb2.Hello:

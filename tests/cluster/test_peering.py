@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from random import Random
 
 import pytest
@@ -502,7 +503,7 @@ def test_a_member_that_returns_is_dialed_and_no_more_met_as_one_of_the_dead() ->
     assert ("reunite", 2) not in low.actions.take()
 
 
-@pytest.mark.parametrize("refusal", [node_pb2.NAME_TAKEN, node_pb2.ID_TAKEN, node_pb2.EXPELLED])
+@pytest.mark.parametrize("refusal", [node_pb2.ID_TAKEN, node_pb2.EXPELLED])
 def test_who_has_no_place_in_the_cluster_stops(refusal: node_pb2.Refusal) -> None:
     low, high = Node(1), Node(2)
     low.knows(high)
@@ -511,6 +512,26 @@ def test_who_has_no_place_in_the_cluster_stops(refusal: node_pb2.Refusal) -> Non
     answer.refusal, answer.detail = refusal, "no place"
     assert not low.peering.heard(0.0, low.peer(high), answer)
     assert low.actions.take() == [("fatal", refusal)]
+
+
+def test_a_name_that_a_peer_takes_for_taken_is_asked_for_again() -> None:
+    low, high = Node(1), Node(2)
+    low.knows(high)
+    low.actions.take()
+    answer = make_hello(Member(high.info))
+    answer.refusal, answer.detail = node_pb2.NAME_TAKEN, "by a predecessor, of whose end it has not heard"
+    assert not low.peering.heard(0.0, low.peer(high), answer)
+    assert low.actions.take() == []
+
+
+def test_a_member_of_its_own_name_and_address_is_the_dead_predecessor_of_a_node() -> None:
+    new = Node(5)
+    old = Member(replace(new.info, id=4, started_ms=new.info.started_ms - 1))
+    new.peering.gossip(0.0, [old])
+    assert ("fatal", node_pb2.NAME_TAKEN) not in new.actions.take()
+    known = new.peering.membership.get(4)
+    assert known is not None
+    assert known.state is MemberState.DEAD
 
 
 def test_who_hears_that_it_has_left_stops() -> None:

@@ -7,7 +7,7 @@ import pytest
 from luna.cluster import reunion
 from luna.cluster.members import Member, MemberState, NodeInfo
 from luna.cluster.membership import Membership
-from luna.cluster.reunion import KEEP_TRYING_S, REUNION_INTERVAL_S, Reunion
+from luna.cluster.reunion import DOUBTFUL_INTERVAL_S, KEEP_TRYING_S, REUNION_INTERVAL_S, Reunion
 
 OWN = NodeInfo(1, "own", "c", "10.0.0.1:1")
 
@@ -37,13 +37,13 @@ def test_nobody_died_nobody_is_tried() -> None:
     assert reunion.tick(100.0, table(), set()) is None
 
 
-def test_the_dead_are_tried_one_at_a_time_and_in_turn() -> None:
+def test_the_dead_are_tried_one_at_a_time_and_in_turn_the_latest_first() -> None:
     reunion, membership = Reunion(), table(*[MemberState.DEAD] * 3)
     for node_id in (2, 3, 4):
         reunion.remember(10.0, node_id)
     assert reunion.deadline_s == 10.0 + REUNION_INTERVAL_S
     assert reunion.tick(10.0 + REUNION_INTERVAL_S - 0.01, membership, set()) is None
-    assert tried(reunion, membership, 7) == [2, 3, 4, 2, 3, 4, 2]
+    assert tried(reunion, membership, 7) == [4, 3, 2, 4, 3, 2, 4]
     assert reunion.deadline_s == 10.0 + 8 * REUNION_INTERVAL_S
 
 
@@ -84,5 +84,14 @@ def test_who_died_longest_ago_makes_room(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(reunion, "MAX_REMEMBERED", 2)
     dead = Reunion()
     for node_id in (2, 3, 4):
-        dead.remember(0.0, node_id)
-    assert tried(dead, table(*[MemberState.DEAD] * 3), 3) == [3, 4, 3]
+        dead.remember(float(node_id), node_id)
+    assert tried(dead, table(*[MemberState.DEAD] * 3), 3) == [4, 3, 4]
+
+
+def test_whose_address_refuses_connections_is_tried_less_often() -> None:
+    reunion, membership = Reunion(), table(MemberState.DEAD, MemberState.DEAD)
+    reunion.remember(0.0, 2)
+    reunion.remember(0.0, 3)
+    reunion.doubt(0.0, 3)
+    tries = int(DOUBTFUL_INTERVAL_S / REUNION_INTERVAL_S)
+    assert tried(reunion, membership, tries + 1) == [2] * (tries - 1) + [3, 2]
