@@ -321,6 +321,7 @@ cdef int deliver_frame(Runtime* runtime, Peer* peer, uint64_t session, const uin
             extent.first = <size_t>(bytes - data)
             extent.second = number
             for_python.push_back(extent)
+            good = for_python.size() <= PYTHON_ENVELOPES_MAX
     pthread_mutex_unlock(&peer.inbound_lock)
     pthread_mutex_lock(&peer.lock)
     peer.frames_in += 1

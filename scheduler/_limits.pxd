@@ -182,12 +182,23 @@ cdef enum:
     WOKEN_WORTH_A_THREAD = 2
     # picks in a row of the process woken last before others woken get a turn
     NEXT_STREAK = 16
+    # envelopes for Python in one frame: more than fit the 256 KiB at which a correct
+    # node closes one; each becomes an object
+    PYTHON_ENVELOPES_MAX = 131_072
     # bytes of a frame from another node up to which the thread that brings it runs
     # what it wakes: larger ones are traffic, which two threads share better
     BORROW_FRAME_BYTES = 4096
     # turns of processes that it runs then, each of a time slice at most: a question
     # and what it sets off, while other traffic waits
     BORROWED_TURNS = 8
+    # bytes of memory of a process that it runs at most: giving back gigabytes takes
+    # long, and so may one instruction on them
+    BORROWED_MEMORY_BYTES = 16 * 1024 * 1024
+    # nanoseconds from which on that was long, for a guest that answers, and how
+    # many times as long the thread then leaves the work to others: with guests that
+    # compute it spends a ninth of its time so
+    BORROWED_LONG_NS = 100_000
+    BORROW_REST = 8
     # timers fired before the clock's lock is let go
     TIMERS_AT_ONCE = 256
     # nanoseconds a thread without work looks for some before it sleeps: waking a

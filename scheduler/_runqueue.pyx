@@ -280,6 +280,7 @@ cdef void hand_on(Worker* worker, Process* process) noexcept nogil:
     """Give a process (state QUEUED already, or NULL) and all that is queued on this thread to the others."""
     cdef Runtime* runtime = worker.runtime
     cdef Process* next = take_next(worker)
+    cdef int index
     if process != NULL:
         put_counted(runtime, &runtime.injector, &runtime.injector_lock, process)
     while True:
@@ -292,7 +293,7 @@ cdef void hand_on(Worker* worker, Process* process) noexcept nogil:
         if process == NULL:
             break
         put_counted(runtime, &runtime.injector, &runtime.injector_lock, process)
-    if luna_load_seq(&runtime.queued) > 0:
+    for index in range(min(luna_load_seq(&runtime.queued), runtime.worker_count)):
         wake_one_thread(runtime)
 
 

@@ -582,6 +582,8 @@ cdef struct Runtime:
     int worker_count
     Worker* workers            # and one more, for a thread that borrows
     int borrowed               # a thread does: see _borrow
+    int64_t borrowed_since_ns      # owned by that thread, as the next
+    int64_t borrow_not_before_ns
     int stopping
     int started
     int64_t processes_max
