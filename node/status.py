@@ -100,10 +100,10 @@ def error_from_status(code: StatusCode, details: str | None, who: str) -> LunaEr
     hint = " ".join(line.removeprefix(HINT_PREFIX) for line in lines if line.startswith(HINT_PREFIX)) or None
     kind = _ERRORS.get(code, InternalError)
     if code in {StatusCode.UNAVAILABLE, StatusCode.DEADLINE_EXCEEDED, StatusCode.CANCELLED}:
-        message = f"{who} does not answer: {_reason(message)}"
+        message = f"{who} does not answer: {plain_reason(message)}"
     return kind(message, hint=hint)
 
 
-def _reason(text: str) -> str:
+def plain_reason(text: str) -> str:
     """gRPC's own texts in words for people; a node's text as it is."""
     return next((reason for part, reason in _GRPC_TEXTS if part in text), text)

@@ -14,6 +14,7 @@ import grpc
 import grpc.aio
 
 from luna.cluster.keeping import DEFAULT_TIMINGS, Timings
+from luna.node.status import plain_reason
 from luna.proto.limits import MAX_FRAME_BYTES, MIB
 
 _EOF: Any = grpc.aio.EOF  # type: ignore[attr-defined]  # missing in the published stubs
@@ -90,7 +91,7 @@ class ClientStream:
         try:
             message = await self._call.read()
         except grpc.aio.AioRpcError as error:
-            raise ConnectionError(error.details() or error.code().name) from None
+            raise ConnectionError(plain_reason(error.details() or error.code().name)) from None
         except asyncio.CancelledError:
             if not is_cancelled():
                 raise ConnectionError("the stream was closed") from None
