@@ -35,6 +35,7 @@ FOLDERS = "proto|scheduler|cluster|node|cli|sdk|examples|tests|integration|bench
 FENCE = re.compile(r"^```(?P<kind>\w*)\n(?P<body>.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"(?<!!)\[[^\]]*\]\((?P<target>[^)\s]+)\)")
 HEADING = re.compile(r"^#+ (?P<text>.+)$", re.MULTILINE)
+NAMED_TEST = re.compile(r"`(?P<file>[\w./-]+\.py)::(?P<name>test_\w+)`")
 NAMED_FILE = re.compile(rf"`(?P<path>(?:{FOLDERS})/[\w./-]*)`")
 OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]*")
 COMMAND = re.compile(r"\b(?P<command>luna-node|luna) (?=[a-z-])(?P<rest>[^`\n]*)")
@@ -84,6 +85,27 @@ def test_links_lead_somewhere(path: Path) -> None:
 def test_files_that_are_named_exist(path: Path) -> None:
     named = {match["path"] for match in NAMED_FILE.finditer(prose(path))}
     assert sorted(name for name in named if not (ROOT / name).exists()) == []
+
+
+@pages
+def test_tests_that_are_named_exist(path: Path) -> None:
+    missing = [
+        match[0]
+        for match in NAMED_TEST.finditer(prose(path))
+        if f"def {match['name']}(" not in (ROOT / match["file"]).read_text(encoding="utf-8")
+    ]
+    assert missing == []
+
+
+def test_each_promise_of_the_distribution_names_its_tests() -> None:
+    text = (ROOT / "docs" / "distribution.md").read_text(encoding="utf-8")
+    promised = re.findall(r"^### (\d)\. ", text, re.MULTILINE)
+    tested = [
+        row[1]
+        for row in re.finditer(r"^\| (\d) \| (.*) \|$", text, re.MULTILINE)
+        if NAMED_TEST.search(row[2])
+    ]
+    assert promised == tested == [str(number) for number in range(1, 10)]
 
 
 def test_every_page_can_be_found_from_the_readme() -> None:

@@ -11,7 +11,7 @@ from luna.cluster.keeping import REMIND_DELAY_S, Timings
 from luna.cluster.link_layer import Link
 from luna.cluster.members import Event, EventKind, Member, MemberState, NodeInfo
 from luna.cluster.membership import Membership
-from luna.cluster.peering import GOSSIP_FANOUT, PROBERS, Opened, Peer, Peering, Stream
+from luna.cluster.peering import GOSSIP_FANOUT, MAX_PROBING, PROBERS, Opened, Peer, Peering, Stream
 from luna.cluster.reunion import REUNION_INTERVAL_S
 from luna.cluster.wire import gossip_to_proto, make_hello, members_from_proto
 from luna.proto import node_pb2
@@ -532,6 +532,30 @@ def test_a_member_of_its_own_name_and_address_is_the_dead_predecessor_of_a_node(
     known = new.peering.membership.get(4)
     assert known is not None
     assert known.state is MemberState.DEAD
+
+
+def test_a_peer_that_asks_for_probes_without_end_gets_so_many_at_a_time() -> None:
+    low, high = connected()
+    third = Node(3)
+    low.knows(third)
+    low.actions.take()
+    asker = low.peer(high)
+    for reference in range(MAX_PROBING + 10):
+        low.peering.probe(asker, node_pb2.Probe(reference=reference, node=3))
+    assert len(low.actions.take()) == MAX_PROBING
+    low.peering.probed(asker, 0, True)
+    low.actions.take()
+    low.peering.probe(asker, node_pb2.Probe(reference=99, node=3))
+    assert len(low.actions.take()) == 1
+
+
+def test_a_hello_that_is_turned_away_is_not_welcome() -> None:
+    low, high = Node(1), Node(2)
+    hello = low.peering.hello()
+    hello.session.proposed = 7
+    assert high.peering.welcomes(hello)
+    hello.node.cluster = "another"
+    assert not high.peering.welcomes(hello)
 
 
 def test_who_hears_that_it_has_left_stops() -> None:

@@ -122,6 +122,13 @@ async def test_a_target_is_met_again_when_it_is_no_member_any_more(autojump_cloc
     assert len(rig.peers.asked) >= 2
 
 
+async def test_a_target_that_calls_itself_otherwise_is_met_once(autojump_clock: MockClock) -> None:
+    rig = Rig(NodeInfo(2, "other", "test", "10.0.0.9:7011"))
+    with trio.move_on_after(60):
+        await rig.joiner.keep_joined(TARGET)
+    assert len(rig.peers.asked) == 1
+
+
 async def test_a_target_that_is_this_node_itself_is_given_up(autojump_clock: MockClock) -> None:
     rig = Rig(SelfJoinError("this node itself"))
     await rig.joiner.keep_joined(TARGET)

@@ -103,3 +103,11 @@ async def test_a_node_that_cannot_start_raises_one_bare_error(
     with trio.fail_after(30), pytest.raises(kind, match=said):
         await run_node(options)
     assert luna_threads() == []
+
+
+async def test_what_comes_of_leaving_is_no_failure() -> None:
+    node = Node()
+    node.stop("it was asked to")
+    node.fail(BrokenError("a peer has heard of it already"))
+    assert node.error is None
+    assert await node.wait_stopping() == "it was asked to"

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from luna.cluster.link_layer import WINDOW_FRAMES, Link
+from luna.node import session as session_module
 from luna.node.session import (
     ACK_DELAY_S,
     ACK_FRAMES,
@@ -240,6 +241,25 @@ def test_a_frame_that_came_before_is_not_delivered_again() -> None:
         rig.stream.incoming.put_nowait(frame)
         await settle()
         assert [envelope.message.data for envelope in rig.gateway.received[PEER]] == [b"once"]
+        rig.session.close("enough")
+        await running
+
+    run(scenario)
+
+
+def test_a_goodbye_does_not_wait_for_what_is_sent_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session_module, "FLUSH_TIMEOUT_S", 0.05)
+
+    async def scenario(rig: Rig) -> None:
+        def always(node_id: int, session: int, max_bytes: int, head: bytes) -> bytes:
+            return head
+
+        monkeypatch.setattr(rig.gateway, "take_frame", always)
+        running = asyncio.create_task(rig.session.run())
+        rig.session.say_goodbye("tea")
+        while not rig.stream.finished:
+            await asyncio.sleep(0.01)
+        assert node_pb2.Frame.FromString(rig.stream.written[-1]).goodbye.reason == "tea"
         rig.session.close("enough")
         await running
 
