@@ -16,6 +16,7 @@ from luna.cluster.reunion import REUNION_INTERVAL_S
 from luna.cluster.wire import gossip_to_proto, make_hello, members_from_proto
 from luna.proto import node_pb2
 from luna.proto.errors import InvalidError, RefusedError
+from luna.proto.version import PROTOCOL_MAX
 
 TIMINGS = Timings(5.0)
 
@@ -547,6 +548,17 @@ def test_a_peer_that_asks_for_probes_without_end_gets_so_many_at_a_time() -> Non
     low.actions.take()
     low.peering.probe(asker, node_pb2.Probe(reference=99, node=3))
     assert len(low.actions.take()) == 1
+
+
+@pytest.mark.parametrize("newest", [PROTOCOL_MAX, PROTOCOL_MAX + 3])
+def test_two_nodes_use_the_newest_protocol_that_both_speak(newest: int) -> None:
+    low, high = Node(1), Node(2)
+    low.knows(high)
+    offer = low.peering.offer(low.peer(high))
+    offer.protocol_max = newest
+    _, opened = high.peering.accept(high.now_s, offer, object())
+    assert opened is not None
+    assert high.peer(low).protocol == PROTOCOL_MAX
 
 
 def test_a_hello_that_is_turned_away_is_not_welcome() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -10,15 +9,13 @@ import pytest
 import trio
 from tests.scheduler.wat import param
 
-from luna.node.bridge import Bridge, open_bridge
+from luna.node.bridge import Bridge
 from luna.proto import node_pb2
 from luna.proto.ids import make_pid
 from luna.scheduler import ProcessConfig
 
 from .peer_node import wait_for
-from .whole_node import PATIENCE_S, WholeNode, connect, open_whole_node, open_whole_pair
-
-Pair = tuple[WholeNode, WholeNode]
+from .whole_node import PATIENCE_S, Pair, WholeNode, connect, open_whole_node
 
 A, B = 5, 7
 """node ids of the pair"""
@@ -45,18 +42,6 @@ TEXT_OF_ERROR = f"""
     (i32.store 40:i32 1000:i32) (i32.store 44:i32 (error.string_size {CHILD}))
     (error.to_string {CHILD} 1000:i32)
     (drop (wasi.fd_write 1:i32 40:i32 1:i32 48:i32))"""
-
-
-@pytest.fixture
-async def bridge() -> AsyncIterator[Bridge]:
-    async with open_bridge() as bridge:
-        yield bridge
-
-
-@pytest.fixture
-async def pair(bridge: Bridge, tmp_path: Path) -> AsyncIterator[Pair]:
-    async with open_whole_pair(bridge, tmp_path) as pair:
-        yield pair
 
 
 async def error_of(node: WholeNode, call: str, code: int, more: str = "", **options: Any) -> str:

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 
-import pytest
-
 from luna.cluster.groups import Announcement, Membership, Received
-from luna.node.bridge import Bridge, open_bridge
+from luna.node.bridge import Bridge
 from luna.node.groups import from_proto, to_proto
 from luna.proto import node_pb2
 from luna.proto.ids import make_pid
 
 from .peer_node import wait_for
-from .whole_node import PATIENCE_S, WholeNode, connect, open_whole_node, open_whole_pair
-
-Pair = tuple[WholeNode, WholeNode]
+from .whole_node import PATIENCE_S, Pair, WholeNode, connect, open_whole_node
 
 A, B, C = 5, 7, 9
 START = '(func (export "_start")'
@@ -29,18 +24,6 @@ SUM = """(func (export "_start") (local $sum i64)
       (local.set $sum (i64.add (local.get $sum) (call $receive)))
       (metrics.counter 0:i32 0:i32 (local.get $sum))
       (br $again)))"""
-
-
-@pytest.fixture
-async def bridge() -> AsyncIterator[Bridge]:
-    async with open_bridge() as bridge:
-        yield bridge
-
-
-@pytest.fixture
-async def pair(bridge: Bridge, tmp_path: Path) -> AsyncIterator[Pair]:
-    async with open_whole_pair(bridge, tmp_path) as pair:
-        yield pair
 
 
 def members(node: WholeNode, environment: int = 1, name: str = "g") -> list[int]:

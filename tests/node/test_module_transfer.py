@@ -16,7 +16,7 @@ import pytest
 import trio
 
 from luna.cluster.members import NodeInfo
-from luna.node.bridge import Bridge, open_bridge
+from luna.node.bridge import Bridge
 from luna.node.module_fetch import ModuleFetcher
 from luna.node.module_spool import Spool, SpoolMemory
 from luna.node.module_transfer import MAX_SERVED, METHOD, SERVICE, ModuleTransfer
@@ -35,12 +35,6 @@ SHORT_S = 0.3
 """seconds; a stall timeout that a test can wait for."""
 
 Serve = Callable[[node_pb2.ModuleRequest, Any], Awaitable[None]]
-
-
-@pytest.fixture
-async def bridge() -> AsyncIterator[Bridge]:
-    async with open_bridge() as bridge:
-        yield bridge
 
 
 class Holder:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import cast
 
@@ -15,7 +14,7 @@ from luna.cluster import name_owner
 from luna.cluster.name_messages import Announce, Entry, Get, Name
 from luna.cluster.name_wire import names_to_protos
 from luna.node import names as node_names
-from luna.node.bridge import Bridge, open_bridge
+from luna.node.bridge import Bridge
 from luna.proto import node_pb2
 from luna.proto.errors import InvalidError, RefusedError
 from luna.scheduler import ExitKind
@@ -26,21 +25,7 @@ from luna.scheduler.runtime import open_runtime
 from .check_names import ENVIRONMENT, PATIENCE_S, Place, check_names
 from .names_cluster import NamesNode, open_names_cluster
 from .peer_node import wait_for
-from .whole_node import WholeNode, connect, open_whole_node, open_whole_pair
-
-Pair = tuple[WholeNode, WholeNode]
-
-
-@pytest.fixture
-async def bridge() -> AsyncIterator[Bridge]:
-    async with open_bridge() as bridge:
-        yield bridge
-
-
-@pytest.fixture
-async def pair(bridge: Bridge, tmp_path: Path) -> AsyncIterator[Pair]:
-    async with open_whole_pair(bridge, tmp_path) as pair:
-        yield pair
+from .whole_node import Pair, connect, open_whole_node
 
 
 async def test_the_names_of_one_node_conform() -> None:

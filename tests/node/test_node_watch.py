@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from pathlib import Path
 
-import pytest
-
-from luna.node.bridge import Bridge, open_bridge
+from luna.node.bridge import Bridge
 
 from .peer_node import wait_for
 from .whole_node import PATIENCE_S, WholeNode, connect, open_whole_node, open_whole_pair
@@ -29,12 +26,6 @@ WATCH = f"""{START}
 
 def news(kind: int, reason: int, node_id: int) -> int:
     return kind * 10_000 + reason * 1000 + node_id
-
-
-@pytest.fixture
-async def bridge() -> AsyncIterator[Bridge]:
-    async with open_bridge() as bridge:
-        yield bridge
 
 
 async def told(node: WholeNode, *expected: int) -> None:

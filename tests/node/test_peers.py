@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -14,7 +14,7 @@ import trio.lowlevel
 
 from luna.cluster.keeping import Timings
 from luna.cluster.link_layer import Link
-from luna.node.bridge import Bridge, open_bridge
+from luna.node.bridge import Bridge
 from luna.node.session import Session
 from luna.node.status import JoinRefusedError
 from luna.proto import node_pb2
@@ -26,12 +26,6 @@ from .peer_node import PeerNode, open_peer_node, wait_for
 
 SESSION = 70
 HEAD = Link(SESSION).next_head()
-
-
-@pytest.fixture
-async def bridge() -> AsyncIterator[Bridge]:
-    async with open_bridge() as bridge:
-        yield bridge
 
 
 def sees(node: PeerNode, *names: str) -> bool:

@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 
 import pytest
 
-from luna.node.bridge import Bridge, open_bridge
+from luna.node.bridge import Bridge
 from luna.node.probe import nobody_listens
 from luna.proto.errors import InvalidError
-
-
-@pytest.fixture
-async def bridge() -> AsyncIterator[Bridge]:
-    async with open_bridge() as bridge:
-        yield bridge
 
 
 @pytest.fixture

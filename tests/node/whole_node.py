@@ -145,8 +145,11 @@ async def connect(one: WholeNode, other: WholeNode) -> None:
         await other.peers.wait_connected(one.id)
 
 
+Pair = tuple[WholeNode, WholeNode]
+
+
 @asynccontextmanager
-async def open_whole_pair(bridge: Bridge, folder: Path) -> AsyncIterator[tuple[WholeNode, WholeNode]]:
+async def open_whole_pair(bridge: Bridge, folder: Path) -> AsyncIterator[Pair]:
     """Two connected nodes: `a` in zone a, `b` in zone b, both on rack `1 & 2`."""
     async with AsyncExitStack() as stack:
         a = await stack.enter_async_context(

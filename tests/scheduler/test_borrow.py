@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 
 import pytest
-import trio
 
 from luna.proto import node_pb2
 from luna.scheduler import ExitKind
@@ -55,6 +55,11 @@ class Answers:
         await wait_for(lambda: self.count() == count)
 
 
+async def parked(lab: Lab, count: int) -> None:
+    """Wait until so many processes wait for a message: then all scheduler threads go to sleep."""
+    await wait_for(lambda: [p.state for p in lab.runtime.processes()] == ["waiting"] * count)
+
+
 @pytest.mark.parametrize("threads", [1, 2])
 async def test_every_message_of_many_small_frames_is_answered(threads: int) -> None:
     async with open_lab(A, threads) as lab:
@@ -81,7 +86,7 @@ async def test_a_guest_that_computes_without_end_gives_the_thread_back(threads: 
         spin = await lab.spawn(f"{START} (drop (call $receive)) (loop $again (br $again)))")
         echo = await lab.spawn(ECHO)
         answers = Answers(lab)
-        await trio.sleep(0.05)  # threads that find nothing to do go to sleep; else this tests less
+        await parked(lab, 2)
         lab.runtime.peers.deliver(B, SESSION, frame([spin]), 0)  # returns
         lab.runtime.peers.deliver(B, SESSION, frame([echo]), 0)
         await answers.wait(1)
@@ -91,16 +96,19 @@ async def test_a_guest_that_computes_without_end_gives_the_thread_back(threads: 
 
 
 async def test_a_runtime_stops_while_frames_come() -> None:
-    async with open_lab(A) as lab, trio.open_nursery() as nursery:
-        peers = lab.runtime.peers
+    async with open_lab(A) as lab:
+        core, peers = lab.runtime._core, lab.runtime.peers
         peers.add_peer(B, SESSION)
-        target = await lab.spawn(ECHO)
+        data = frame([await lab.spawn(ECHO)])
 
-        async def deliver() -> None:
-            data = frame([target])
-            with trio.move_on_after(0.2):
-                while True:
-                    await trio.to_thread.run_sync(peers.deliver, B, SESSION, data, 0)
+        def deliver() -> None:
+            while core.running:
+                peers.deliver(B, SESSION, data, 0)
 
-        nursery.start_soon(deliver)
-        nursery.start_soon(deliver)
+        threads = [threading.Thread(target=deliver) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        answers = Answers(lab)
+        await wait_for(lambda: answers.count() > 100)
+    for thread in threads:
+        thread.join()
