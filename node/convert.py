@@ -5,7 +5,6 @@ Every value that came over a wire is checked here against the limits before the 
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Iterable, Sequence
 
 from luna.node.events import ClusterEvent
@@ -22,11 +21,6 @@ from luna.proto.limits import (
 )
 from luna.scheduler import ExitStatus
 from luna.scheduler.config import Param, ProcessConfig
-
-PARAM_BYTES = 17
-"""bytes of one parameter in guest memory: a type byte and 16 bytes, little endian."""
-
-_I32, _I64, _V128 = 0x7F, 0x7E, 0x7B
 
 
 def config_to_proto(config: ProcessConfig) -> node_pb2.ProcessConfig:
@@ -95,30 +89,6 @@ def params_from_proto(messages: Sequence[node_pb2.Param]) -> list[Param]:
                 params.append(Param.v128(message.v128))
             case _:
                 raise InvalidError("a parameter has no value, or is none of i32, i64 and v128")
-    return params
-
-
-def params_from_guest(records: bytes) -> list[node_pb2.Param]:
-    """The parameters that a guest wrote as 17-byte records, for the wire.
-
-    A trailing part of a record is ignored, as by Lunatic's remote spawn. Raises InvalidError for an unknown
-    type byte or too many records.
-    """
-    count = len(records) // PARAM_BYTES
-    if count > MAX_PARAMS:
-        raise InvalidError(f"{count} parameters are more than the limit of {MAX_PARAMS}")
-    params = []
-    for start in range(0, count * PARAM_BYTES, PARAM_BYTES):
-        kind, value = records[start], records[start + 1 : start + PARAM_BYTES]
-        # Bytes above a narrow value are ignored: some guest libraries leave garbage there.
-        if kind == _I32:
-            params.append(node_pb2.Param(i32=struct.unpack_from("<i", value)[0]))
-        elif kind == _I64:
-            params.append(node_pb2.Param(i64=struct.unpack_from("<q", value)[0]))
-        elif kind == _V128:
-            params.append(node_pb2.Param(v128=value))
-        else:
-            raise InvalidError(f"type byte {kind:#04x} of a parameter is none of i32, i64 and v128")
     return params
 
 

@@ -1,8 +1,6 @@
-"""Configs and parameters from peers, commands and guests: converted faithfully, and checked."""
+"""Configs and parameters from peers and commands: converted faithfully, and checked."""
 
 from __future__ import annotations
-
-import struct
 
 import pytest
 
@@ -10,7 +8,6 @@ from luna.node.convert import (
     check_entry,
     config_from_proto,
     config_to_proto,
-    params_from_guest,
     params_from_proto,
 )
 from luna.proto import node_pb2
@@ -34,26 +31,10 @@ def test_a_config_survives_the_wire() -> None:
     assert config_from_proto(message) == CONFIG
 
 
-def record(kind: int, value: bytes) -> bytes:
-    return bytes([kind]) + value.ljust(16, b"\xee")
-
-
-def test_guest_parameters_reach_the_scheduler_unchanged() -> None:
+def test_parameters_reach_the_scheduler_unchanged() -> None:
     vector = bytes(range(16))
-    records = (
-        record(0x7F, struct.pack("<i", -1))
-        + record(0x7E, struct.pack("<q", -(2**63)))
-        + record(0x7B, vector)
-        + b"\x7f\x00"  # a trailing part of a record
-    )
-    params = params_from_proto(params_from_guest(records))
-    assert params == [Param.i32(-1), Param.i64(-(2**63)), Param.v128(vector)]
-
-
-@pytest.mark.parametrize("records", [record(0x7D, b""), record(0, b""), record(0x7F, b"") * (MAX_PARAMS + 1)])
-def test_malformed_or_too_many_guest_parameters_are_invalid(records: bytes) -> None:
-    with pytest.raises(InvalidError):
-        params_from_guest(records)
+    params = [node_pb2.Param(i32=-1), node_pb2.Param(i64=-(2**63)), node_pb2.Param(v128=vector)]
+    assert params_from_proto(params) == [Param.i32(-1), Param.i64(-(2**63)), Param.v128(vector)]
 
 
 @pytest.mark.parametrize(
