@@ -87,6 +87,14 @@ class NodeProcess:
         self.process.kill()
         self.wait_exit()
 
+    def pause(self) -> None:
+        """Freeze it: it keeps its connections and answers nothing."""
+        self.process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let it go on after `pause`."""
+        self.process.send_signal(signal.SIGCONT)
+
     def errors(self) -> str:
         """What it wrote on stderr so far."""
         return self.log.read_text()
@@ -195,7 +203,7 @@ class NodeStarter:
         """End every node that still runs."""
         for node in self._nodes:
             if node.process.poll() is None:
-                node.process.send_signal(signal.SIGCONT)
+                node.resume()
                 node.kill()
             if node.process.stdout is not None:
                 node.wait_exit()

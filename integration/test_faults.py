@@ -7,7 +7,6 @@ sent, and each link and monitor across a pair of nodes fires exactly once when t
 from __future__ import annotations
 
 import logging
-import signal
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -191,11 +190,11 @@ def test_a_frozen_node_is_given_up_once_and_comes_back_when_it_thaws(cluster: Fa
     crossing = both_ways(cluster, "a", "c")
     frozen = cluster.nodes["c"]
     ids = {name: node.id for name, node in cluster.nodes.items()}
-    frozen.process.send_signal(signal.SIGSTOP)
+    frozen.pause()
     _log.info("gone after %.1f s", cluster.wait_gone("c", "a", "b"))
     for observer in ("a", "b"):
         watches[observer, "c"].wait_told()
-    frozen.process.send_signal(signal.SIGCONT)
+    frozen.resume()
     check_told_once(watches, lambda one, other: "c" in (one, other))
     cluster.wait_complete()
     assert {name: entry.member.node.id for name, entry in frozen.nodes().items()} == ids
@@ -273,12 +272,12 @@ def test_a_peer_that_does_not_read_delays_nobody_else_and_costs_bounded_memory(
     to_c = [cluster.flow("a", "c", size=16384, burst=100, pause_ms=0) for _ in range(4)]
     to_b = cluster.flow("a", "b", size=200, burst=100, pause_ms=1)
     usual = rate(to_b)
-    c.process.send_signal(signal.SIGSTOP)
+    c.pause()
     meanwhile, most = [], 0
     for _ in range(STUCK_SAMPLES):
         meanwhile.append(rate(to_b))
         most = max(most, a.resident_bytes())
-    c.process.send_signal(signal.SIGCONT)
+    c.resume()
     _log.info(
         "messages/s elsewhere: %.0f usually, %.0f to %.0f meanwhile; memory %d MiB, at most %d MiB more",
         *(usual, min(meanwhile), max(meanwhile), memory // MIB, (most - memory) // MIB),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import signal
 import time
 from concurrent import futures
 
@@ -100,10 +99,10 @@ def test_every_survivor_of_a_killed_node_drops_it(nodes: NodeStarter) -> None:
 def test_a_frozen_node_is_declared_dead_and_comes_back_when_it_goes_on(nodes: NodeStarter) -> None:
     a, b, c = trio_of_nodes(nodes)
     began = time.monotonic()
-    b.process.send_signal(signal.SIGSTOP)
+    b.pause()
     wait_for(lambda: a.sees("a", "c") and c.sees("a", "c"), "b is dead", FROZEN_PEER_TIMEOUT_S + 3)
     assert time.monotonic() - began < FROZEN_PEER_TIMEOUT_S + 1
-    b.process.send_signal(signal.SIGCONT)
+    b.resume()
     wait_formed(a, b, c, timeout_s=20)
     assert a.nodes()["b"].member.node.id == b.id
     assert "node refuted" in b.errors()

@@ -61,10 +61,10 @@ def test_a_killed_node_does_not_block_its_successor(nodes: NodeStarter) -> None:
 def test_a_second_signal_ends_it_at_once(nodes: NodeStarter) -> None:
     node = nodes.start("alpha")
     # Stopped processes get their signals when they go on: both are then there, whatever the timing.
-    node.process.send_signal(signal.SIGSTOP)
+    node.pause()
     node.process.send_signal(signal.SIGTERM)
     node.process.send_signal(signal.SIGINT)
-    node.process.send_signal(signal.SIGCONT)
+    node.resume()
     assert node.wait_exit() in {0, 128 + signal.SIGINT, 128 + signal.SIGTERM}
 
 
