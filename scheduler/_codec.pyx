@@ -6,7 +6,7 @@ Source: protobuf encoding guide, https://protobuf.dev/programming-guides/encodin
 """
 
 from libc.stdint cimport uint32_t
-from libc.string cimport memcpy
+from libc.string cimport memcpy, memmove
 
 from luna.scheduler._types cimport *
 
@@ -15,6 +15,7 @@ cdef enum:
     FIXED64 = 1
     BYTES = 2
     FIXED32 = 5
+    LENGTHS_MAX = 22           # bytes of two keys with their lengths
 
 
 cdef size_t write_varint(uint8_t* out, uint64_t value) noexcept nogil:
@@ -137,16 +138,24 @@ cdef inline size_t write_body(uint8_t* head, int field, Signal* signal, int64_t 
     return used
 
 
+cdef inline size_t write_heads(uint8_t* out, int field, Signal* signal, int64_t target, uint64_t environment, int framed) noexcept nogil:
+    """Write an Envelope, all but the message's data that ends it; `framed`: as one `envelopes` field of a Frame."""
+    # The lengths, which come first, are known last.
+    cdef size_t used = write_body(out + LENGTHS_MAX, field, signal, target, environment)
+    cdef size_t body = used + (signal.size if field == 1 else 0)
+    cdef size_t count = 0
+    if framed:
+        out[0] = 1 << 3 | BYTES
+        count = 1 + write_varint(out + 1, 1 + varint_size(body) + body)
+    out[count] = <uint8_t>(field << 3 | BYTES)
+    count += 1 + write_varint(out + count + 1, body)
+    memmove(out + count, out + LENGTHS_MAX, used)
+    return count + used
+
+
 cdef size_t encode_head(uint8_t* out, Signal* signal, int64_t target, uint64_t environment) noexcept nogil:
     """Write an Envelope, all but the message's data that ends it; `out` has ENVELOPE_HEADER_MAX bytes of room."""
-    cdef uint8_t head[ENVELOPE_HEADER_MAX]
-    cdef int field = field_of(signal.kind)
-    cdef size_t used = write_body(head, field, signal, target, environment)
-    cdef size_t count
-    out[0] = <uint8_t>(field << 3 | BYTES)
-    count = 1 + write_varint(out + 1, used + (signal.size if field == 1 else 0))
-    memcpy(out + count, head, used)
-    return count + used
+    return write_heads(out, field_of(signal.kind), signal, target, environment, 0)
 
 
 cdef size_t encode(uint8_t* out, Signal* signal, int64_t target, uint64_t environment) noexcept nogil:
@@ -154,23 +163,15 @@ cdef size_t encode(uint8_t* out, Signal* signal, int64_t target, uint64_t enviro
 
     `out` has ENVELOPE_HEADER_MAX + signal.size bytes of room.
     """
-    cdef uint8_t head[ENVELOPE_HEADER_MAX]
     cdef int field = field_of(signal.kind)
-    cdef size_t used, body, count
-    cdef size_t size = signal.size if field == 1 else 0
+    cdef size_t count
     if field == 0:
         return 0
-    used = write_body(head, field, signal, target, environment)
-    body = used + size
-    out[0] = 1 << 3 | BYTES
-    count = 1 + write_varint(out + 1, 1 + varint_size(body) + body)
-    out[count] = <uint8_t>(field << 3 | BYTES)
-    count += 1 + write_varint(out + count + 1, body)
-    memcpy(out + count, head, used)
-    count += used
-    if size:
-        memcpy(out + count, signal.data, size)
-    return count + size
+    count = write_heads(out, field, signal, target, environment, 1)
+    if field != 1 or signal.size == 0:
+        return count
+    memcpy(out + count, signal.data, signal.size)
+    return count + signal.size
 
 
 cdef int read_varint(const uint8_t** position, const uint8_t* end, uint64_t* value) noexcept nogil:

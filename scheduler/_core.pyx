@@ -23,6 +23,7 @@ from luna.scheduler._namespaces cimport allow_namespace, refuse_everything
 from luna.scheduler._output cimport new_output
 from luna.scheduler._peers cimport (
     FramePlan, await_frames, close_peers, current_session, find_peer, init_peers, plan_frame, queue_bytes,
+    take_ready as take_signalled,
 )
 from luna.scheduler._platform cimport *
 from luna.scheduler._process cimport free_process, launch, new_process
@@ -583,19 +584,9 @@ cdef class Core:
 
     def take_ready(self) -> list:
         """Node ids whose queue became non-empty since the last call."""
-        cdef Peer* peer
-        ready = []
-        luna_eventfd_clear(self.runtime.outgoing_fd)
-        pthread_mutex_lock(&self.runtime.peers_lock)
-        peer = self.runtime.peers
-        pthread_mutex_unlock(&self.runtime.peers_lock)
-        while peer != NULL:  # peers are only ever added in front
-            pthread_mutex_lock(&peer.lock)
-            if peer.signalled and not peer.down:
-                peer.signalled = 0
-                ready.append(peer.node_id)
-            pthread_mutex_unlock(&peer.lock)
-            peer = peer.next
+        cdef vector[int] ready
+        with nogil:
+            take_signalled(self.runtime, &ready)
         return ready
 
     def take_frame(self, int node_id, uint64_t session, size_t max_bytes, bytes head) -> bytes | None:

@@ -118,6 +118,9 @@ cdef enum:
     # milliseconds a line of the trace waits for a reader of stderr that lags
     TRACE_PATIENCE_MS = 1000
 
+    # places of the table of peers, 8 KiB: a node remembers each that it ever had a session
+    # with, also each start of it, and is to find one among ten thousand as soon as among ten
+    PEER_PLACES = 1024
     # bytes queued for one peer in the lane of links, monitors, kills and questions,
     # some 20 000 of them: a process that sends more keeps it, and waits. Notices of
     # deaths always go: one of some 300 bytes at most for each link and monitor across

@@ -31,6 +31,7 @@ cdef uint32_t current_session(Runtime* runtime, int node_id) noexcept nogil
 cdef int queue_signal(Runtime* runtime, Signal* signal, int64_t target, uint64_t environment, int how) noexcept nogil
 cdef int queue_or_wait(Runtime* runtime, Signal* signal, int64_t target, uint64_t environment, Waiter* waiter, int has_turn, uint32_t* session) noexcept nogil
 cdef int queue_bytes(Peer* peer, const char* envelope, size_t size) noexcept nogil
+cdef void take_ready(Runtime* runtime, vector[int]* node_ids) noexcept nogil
 cdef size_t plan_frame(Peer* peer, uint64_t session, size_t limit, FramePlan* plan) noexcept nogil
 cdef void take_frame(Peer* peer, const FramePlan* plan, char* out, vector[Waiter]* released) noexcept nogil
 

@@ -29,7 +29,6 @@ cdef enum:
 cdef int init_peers(Runtime* runtime) noexcept nogil:
     """0 when the system has no descriptor left."""
     pthread_mutex_init(&runtime.peers_lock, NULL)
-    runtime.peers = NULL
     runtime.outgoing_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)
     return runtime.outgoing_fd >= 0
 
@@ -70,22 +69,22 @@ cdef void close_peers(Runtime* runtime) noexcept nogil:
 
 cdef Peer* find_peer(Runtime* runtime, int node_id) noexcept nogil:
     """The peer, also one that is down; NULL if there never was one."""
-    cdef Peer* peer
-    pthread_mutex_lock(&runtime.peers_lock)
-    peer = runtime.peers
+    cdef Peer* peer = <Peer*>luna_load_ptr(<void**>place_of_node(runtime, node_id))
     while peer != NULL and peer.node_id != node_id:
-        peer = peer.next
-    pthread_mutex_unlock(&runtime.peers_lock)
+        peer = peer.next_in_place
     return peer
+
+
+cdef inline Peer** place_of_node(Runtime* runtime, int node_id) noexcept nogil:
+    return &runtime.peer_places[<unsigned int>node_id % PEER_PLACES]
 
 
 cdef Peer* make_peer(Runtime* runtime, int node_id) noexcept nogil:
     """The peer of that node; a new one is down."""
     cdef Peer* peer
+    cdef Peer** place = place_of_node(runtime, node_id)
     pthread_mutex_lock(&runtime.peers_lock)
-    peer = runtime.peers
-    while peer != NULL and peer.node_id != node_id:
-        peer = peer.next
+    peer = find_peer(runtime, node_id)
     if peer == NULL:
         peer = <Peer*>calloc(1, sizeof(Peer))
         peer.runtime = runtime
@@ -95,6 +94,8 @@ cdef Peer* make_peer(Runtime* runtime, int node_id) noexcept nogil:
         pthread_mutex_init(&peer.inbound_lock, NULL)
         peer.next = runtime.peers
         runtime.peers = peer
+        peer.next_in_place = place[0]
+        luna_store_ptr(<void**>place, peer)  # whoever finds it finds it whole
     pthread_mutex_unlock(&runtime.peers_lock)
     return peer
 
@@ -126,7 +127,6 @@ cdef int bring_up(Peer* peer, uint64_t session) noexcept nogil:
         peer.bound = new unordered_set[int64_t]()
         peer.session = session
         peer.session_count += 1
-        peer.signalled = 0
         luna_store(&peer.spawns_asked, 0)
         peer.down = 0
     else:
@@ -304,6 +304,10 @@ cdef void announce(Peer* peer) noexcept nogil:
     if not peer.signalled and peer.lanes[LANE_CONTROL].size == 0 and peer.lanes[LANE_DATA].size == 0 and \
             peer.lanes[LANE_BULK].size == 0:
         peer.signalled = 1
+        pthread_mutex_lock(&peer.runtime.peers_lock)
+        peer.next_ready = peer.runtime.ready_peers
+        peer.runtime.ready_peers = peer
+        pthread_mutex_unlock(&peer.runtime.peers_lock)
         luna_eventfd_signal(peer.runtime.outgoing_fd)
 
 
@@ -393,6 +397,25 @@ cdef int queue_bytes(Peer* peer, const char* envelope, size_t size) noexcept nog
 
 
 # -- out -------------------------------------------------------------------------------------
+
+cdef void take_ready(Runtime* runtime, vector[int]* node_ids) noexcept nogil:
+    """Add the nodes whose queues have become non-empty since the last call."""
+    cdef Peer* peer
+    cdef Peer* rest
+    luna_eventfd_clear(runtime.outgoing_fd)
+    pthread_mutex_lock(&runtime.peers_lock)
+    rest = runtime.ready_peers
+    runtime.ready_peers = NULL
+    pthread_mutex_unlock(&runtime.peers_lock)
+    while rest != NULL:
+        peer = rest
+        rest = peer.next_ready  # before it can be signalled again
+        pthread_mutex_lock(&peer.lock)
+        peer.signalled = 0
+        if not peer.down:
+            node_ids.push_back(peer.node_id)
+        pthread_mutex_unlock(&peer.lock)
+
 
 cdef size_t plan_frame(Peer* peer, uint64_t session, size_t limit, FramePlan* plan) noexcept nogil:
     """Bytes of the next frame, 0 for none: whole envelopes and pieces up to `limit`, at least one of them.

@@ -547,15 +547,17 @@ cdef struct Partial:
     size_t total               # 0: none is under way
 
 cdef struct Peer:
-    Peer* next
+    Peer* next                 # of all; constant, as the next two
+    Peer* next_in_place
     Runtime* runtime
     int node_id
+    Peer* next_ready           # while signalled; owned by the runtime's peers_lock
     pthread_mutex_t lock
     pthread_mutex_t inbound_lock   # held while a frame is delivered, and a session begins or ends
     uint64_t session           # the current one's id
     uint32_t session_count     # how many there were; owned by both locks
     int down                   # the last one has ended; owned by both locks
-    int signalled
+    int signalled              # the transport is told, and has not looked yet
     Lane lanes[LANES]
     WaitingLine lines[LANES]          # who waits for room in each
     deque[BulkItem]* bulk      # in the bulk lane
@@ -628,8 +630,10 @@ cdef struct Runtime:
     int failures_logged
     int64_t failures_counted   # that the log has no place for
     # to other nodes
-    pthread_mutex_t peers_lock
+    pthread_mutex_t peers_lock     # the next two, and changes of the places
     Peer* peers
+    Peer* ready_peers          # those that are signalled
+    Peer* peer_places[PEER_PLACES]     # by node id; read without a lock
     int outgoing_fd
     int64_t counters[COUNTERS]
     pthread_mutex_t modules_lock
