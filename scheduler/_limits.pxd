@@ -138,7 +138,7 @@ cdef enum:
     # and does not take the answers
     PEER_ANSWERS_BYTES = 64 * 1024 * 1024
     # bytes of a message above which it is bulk: it may be cut into pieces, and others overtake it
-    BULK_BYTES = 64 * 1024
+    BULK_BYTES = 32 * 1024
     # part of a frame, as a divisor, that bulk has when there is other traffic: it goes on, at a quarter
     BULK_SHARE = 4
     # bytes of messages that one process holds for peers without room before its next send
