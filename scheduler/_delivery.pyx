@@ -107,7 +107,9 @@ cdef int settle(Process* process) noexcept nogil:
         held = first_held(process)
     if held == NULL and process.crowded_node != 0:
         process.blocked_node = process.crowded_node
-        process.blocked_session = wait_for_room(runtime, process.crowded_node, &process.waiter)
+        process.blocked_session = wait_for_room(
+            runtime, process.crowded_node, process.crowded_lane, &process.waiter
+        )
         process.crowded_node = 0
     if process.turn_node != 0:
         pass_turn(runtime, process.turn_node)

@@ -5,7 +5,7 @@ from libc.stdlib cimport calloc, free
 from luna.scheduler._clock cimport cancel_timer as stop_timer, drop_timer, set_timer
 from luna.scheduler._guest cimport *
 from luna.scheduler._platform cimport *
-from luna.scheduler._peers cimport is_crowded
+from luna.scheduler._peers cimport is_crowded, wanted_lane
 from luna.scheduler._process cimport reserve_host_bytes
 from luna.scheduler._table cimport is_listed, list_timer, unlist_timer
 from luna.scheduler._signals cimport *
@@ -92,7 +92,7 @@ cdef wasm_trap_t* send_after(void* env, wasmtime_caller_t* caller, wasmtime_val_
         timer.references = 1
         release_timer(timer)
         return trap(b"lunatic::timer::send_after: a process holds at most 1000000 timers")
-    if target_is_crowded(process, args[0].i64):
+    if target_is_crowded(process, timer):
         let_go_now(process)
     timer.node.deadline_ns = luna_now_ns() + <int64_t>delay_ms * 1_000_000
     is_near = timer.target >> NODE_SHIFT == process.runtime.node_id
@@ -109,12 +109,14 @@ cdef wasm_trap_t* send_after(void* env, wasmtime_caller_t* caller, wasmtime_val_
     return NULL
 
 
-cdef int target_is_crowded(Process* process, int64_t target) noexcept nogil:
-    """Whether a remote target's queue is full; then the process is marked to wait, as by `send`."""
-    cdef int node = <int>(target >> NODE_SHIFT)
-    if node == process.runtime.node_id or not is_crowded(process.runtime, node):
+cdef int target_is_crowded(Process* process, const Timer* timer) noexcept nogil:
+    """Whether the queue for a timer's remote target is full; then the process is marked to wait, as by `send`."""
+    cdef int node = <int>(timer.target >> NODE_SHIFT)
+    cdef int lane = wanted_lane(timer.signal)
+    if node == process.runtime.node_id or not is_crowded(process.runtime, node, lane):
         return 0
     process.crowded_node = node
+    process.crowded_lane = lane
     return 1
 
 

@@ -37,7 +37,8 @@ cdef void take_frame(Peer* peer, const FramePlan* plan, char* out, vector[Waiter
 
 cdef int bind(Runtime* runtime, int node_id, uint32_t session, int64_t pid) noexcept nogil
 cdef void unbind(Runtime* runtime, int node_id, int64_t pid) noexcept nogil
-cdef int is_crowded(Runtime* runtime, int node_id) noexcept nogil
-cdef uint32_t wait_for_room(Runtime* runtime, int node_id, Waiter* waiter) noexcept nogil
+cdef int wanted_lane(Signal* signal) noexcept nogil
+cdef int is_crowded(Runtime* runtime, int node_id, int lane) noexcept nogil
+cdef uint32_t wait_for_room(Runtime* runtime, int node_id, int lane, Waiter* waiter) noexcept nogil
 cdef void stop_waiting(Runtime* runtime, int node_id, Waiter* waiter) noexcept nogil
 cdef void release_waiters(Peer* peer, vector[Waiter]* released) noexcept nogil

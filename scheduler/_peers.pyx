@@ -258,29 +258,31 @@ cdef void release_waiters(Peer* peer, vector[Waiter]* released) noexcept nogil:
             waiter = peer.lines[lane].first
 
 
-cdef int is_crowded(Runtime* runtime, int node_id) noexcept nogil:
-    """Whether messages find no room in a peer's queue."""
+cdef inline int is_full(Peer* peer, int lane) noexcept nogil:
+    return peer.lines[lane].first != NULL or not has_room(peer.lanes, lane, BULK_BYTES)
+
+
+cdef int is_crowded(Runtime* runtime, int node_id, int lane) noexcept nogil:
+    """Whether a message finds no room in that lane of a peer's queue."""
     cdef Peer* peer = find_peer(runtime, node_id)
     cdef int crowded
     if peer == NULL:
         return 0
     pthread_mutex_lock(&peer.lock)
-    crowded = not peer.down and (
-        peer.lines[LANE_DATA].first != NULL or not has_room(peer.lanes, LANE_DATA, BULK_BYTES)
-    )
+    crowded = not peer.down and is_full(peer, lane)
     pthread_mutex_unlock(&peer.lock)
     return crowded
 
 
-cdef uint32_t wait_for_room(Runtime* runtime, int node_id, Waiter* waiter) noexcept nogil:
-    """Stand in line for messages without sending one; the session it waits in, NO_SESSION if it need not."""
+cdef uint32_t wait_for_room(Runtime* runtime, int node_id, int lane, Waiter* waiter) noexcept nogil:
+    """Stand in a lane's line without sending anything; the session it waits in, NO_SESSION if it need not."""
     cdef Peer* peer = find_peer(runtime, node_id)
     cdef uint32_t session = NO_SESSION
     if peer == NULL:
         return NO_SESSION
     pthread_mutex_lock(&peer.lock)
-    if not peer.down and (peer.lines[LANE_DATA].first != NULL or not has_room(peer.lanes, LANE_DATA, BULK_BYTES)):
-        join_line(peer, waiter, LANE_DATA, 0, 0)
+    if not peer.down and is_full(peer, lane):
+        join_line(peer, waiter, lane, 0, 0)
         session = peer.session_count
     pthread_mutex_unlock(&peer.lock)
     return session
@@ -329,7 +331,7 @@ cdef int put(Peer* peer, Signal* signal, int64_t target, uint64_t environment, i
     return 1
 
 
-cdef inline int wanted_lane(Signal* signal) noexcept nogil:
+cdef int wanted_lane(Signal* signal) noexcept nogil:
     if signal.kind != SIGNAL_MESSAGE:
         return LANE_CONTROL
     return LANE_DATA if signal.size <= BULK_BYTES else LANE_BULK

@@ -119,7 +119,7 @@ cdef void ask(Process* process, int64_t node_id, const string& envelope) noexcep
     elif process.exit_kind >= 0:
         # What it was told of an earlier session ended it: wait for the thread to take it apart.
         process.wait = WAIT_SPAWN
-    elif envelope.size() > SPAWN_SMALL_BYTES and is_crowded(runtime, peer.node_id):
+    elif envelope.size() > SPAWN_SMALL_BYTES and is_crowded(runtime, peer.node_id, LANE_DATA):
         refuse(process, b"the queue to node %lld is full, and the config too large to go ahead of it", node_id)
     elif luna_add(&peer.spawns_asked, 1) > PENDING_SPAWNS_MAX:
         luna_add(&peer.spawns_asked, -1)

@@ -415,6 +415,7 @@ cdef struct Process:
     size_t held_first          # index of the first that is left
     int64_t held_bytes         # of messages in it
     int crowded_node           # peer whose queue its timers would overfill; 0: none
+    int crowded_lane           # of that peer
     int blocked_node           # peer whose queue it waits for
     uint32_t blocked_session   # and the session; NO_SESSION: it does not wait
     int turn_node              # peer whose queue has room for it now; 0: none

@@ -581,9 +581,11 @@ async def test_a_full_queue_suspends_the_sender_until_there_is_room(pump: Pump, 
     assert status.kind is ExitKind.NORMAL, status
 
 
-async def test_a_full_queue_suspends_who_sends_by_timers(pump: Pump) -> None:
+@pytest.mark.parametrize("size", [30_000, MESSAGE], ids=["data", "bulk"])
+async def test_a_full_queue_suspends_who_sends_by_timers(pump: Pump, size: int) -> None:
     pump.hold()
     flood = FLOOD.replace("TARGET:i64", f"{pid(B, 1)}:i64 0:i64").replace("BETWEEN", "")
+    flood = flood.replace("65536:i32", f"{size}:i32")
     sender = await pump.a.spawn(flood.replace("message.send", "timer.send_after"))
     await wait_for(lambda: pump.a.runtime.peers.statistics(B).queued_bytes > HIGH_WATER - 2 * MESSAGE)
     await wait_for(lambda: is_suspended(pump))
