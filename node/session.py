@@ -205,7 +205,6 @@ class Session:
                     del frame  # megabytes, perhaps, that need not wait for the next one
                     # An answer may be there already; the core's own word of it takes a turn of the loop.
                     self._wake_writer.set()
-                    await asyncio.sleep(0)  # it goes out before the next frame is asked for
                     if envelopes:
                         await self._pass_on(link.session, envelopes)
                 self._plan_acknowledgement(link)
