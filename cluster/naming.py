@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from luna.cluster.members import MemberState, NodeInfo
 from luna.cluster.wire import node_from_proto
 from luna.proto import node_pb2
+from luna.proto.version import PROTOCOL_MAX, PROTOCOL_MIN
 
 if TYPE_CHECKING:  # the table imports must_go from here
     from luna.cluster.membership import Membership
@@ -38,18 +39,18 @@ class Refused:
     incarnation: int = 0
 
 
-def judge_hello(own: node_pb2.Hello, membership: Membership, hello: node_pb2.Hello) -> Refused | None:
-    """Why the sender of `hello` may not be a peer of this node, whose own Hello is `own`; None if it may.
+def judge_hello(membership: Membership, hello: node_pb2.Hello) -> Refused | None:
+    """Why the sender of `hello` may not be a peer of the node whose table this is; None if it may.
 
     The caller merges the node and members of an accepted Hello afterwards. If the name conflict is
     decided against this node itself, the Hello is accepted and that merge yields NAME_CONFLICT.
     Raises InvalidError if the node in `hello` is malformed.
     """
-    if hello.protocol_max < own.protocol_min or hello.protocol_min > own.protocol_max:
+    if hello.protocol_max < PROTOCOL_MIN or hello.protocol_min > PROTOCOL_MAX:
         return Refused(
             node_pb2.PROTOCOL,
             f"protocol {hello.protocol_min}..{hello.protocol_max} is not spoken here, "
-            f"{own.protocol_min}..{own.protocol_max} is; upgrade the older node",
+            f"{PROTOCOL_MIN}..{PROTOCOL_MAX} is; upgrade the older node",
         )
     node = node_from_proto(hello.node)
     if node.cluster != membership.own.node.cluster:

@@ -19,23 +19,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from random import Random
-from typing import Protocol
 
 from luna.cluster.keeping import DEFAULT_TIMINGS, Keeper, Step, Timings
 from luna.cluster.link_layer import Link
 from luna.cluster.members import Event, EventKind, Member, MemberState, NodeInfo
 from luna.cluster.membership import Membership
 from luna.cluster.naming import Refused, judge_hello
+from luna.cluster.peer import Actions, Opened, Peer, PeeringStatistics, Stream
 from luna.cluster.reunion import Reunion
 from luna.cluster.wire import gossip_to_proto, make_hello, members_from_proto, sender_of
 from luna.proto import node_pb2
 from luna.proto.errors import InvalidError, RefusedError
 from luna.proto.limits import MAX_GOSSIP_MEMBERS, MAX_MEMBERS
 from luna.proto.version import PROTOCOL_MAX
-
-__all__ = ["Actions", "Opened", "Peer", "Peering", "PeeringStatistics", "Stream"]
 
 FATAL_REFUSALS = frozenset({node_pb2.NAME_TAKEN, node_pb2.ID_TAKEN, node_pb2.EXPELLED})
 """refusals that are about the node that is turned away, and not about the one that does it: it stops."""
@@ -52,89 +50,6 @@ next Hello. Telling all would be the square of the members in messages for every
 MAX_PROBING = 64
 """probes done for one peer at a time, further ones go unanswered: each is a task and a connection. A correct
 peer asks about those it has just lost."""
-
-Stream = object
-"""One attempt at carrying a session; only its identity matters here."""
-
-
-@dataclass(eq=False, slots=True)
-class Peer:
-    """One live peer."""
-
-    info: NodeInfo
-    keeper: Keeper
-    link: Link | None = None
-    """the session, from its beginning to its verdict; a stream need not be open meanwhile"""
-    stream: Stream | None = None
-    """what carries the session now"""
-    proposed: int = 0
-    """id for the next session, until the peer has answered it"""
-    probing: int = 0
-    """probes that this node does for it now"""
-    protocol: int = 0
-    """the version of the wire protocol that both speak"""
-    question: int = 0
-    """reference of the last question to others whether they reach it; earlier answers come too late"""
-
-    @property
-    def id(self) -> int:
-        """Its node id."""
-        return self.info.id
-
-
-@dataclass(frozen=True, slots=True)
-class Opened:
-    """A stream that carries `link` from now on; `resend` goes first."""
-
-    link: Link
-    resend: Sequence[bytes]
-
-
-@dataclass(slots=True)
-class PeeringStatistics:
-    """Totals of one node since its start."""
-
-    sessions_begun: int = 0
-    sessions_ended: int = 0
-    streams_resumed: int = 0
-    """times a session went on with another stream"""
-    hellos_refused: int = 0
-    nodes_expelled: int = 0
-
-
-class Actions(Protocol):
-    """What a `Peering` has done; no method waits, or calls back before it has returned."""
-
-    def attempt(self, peer: Peer) -> None:
-        """Dial the peer, or meet it so that it dials, as `Peering.dials` says."""
-
-    def check(self, peer: Peer) -> None:
-        """Find out whether anybody listens at the peer's address; if not, `Peering.gone`."""
-
-    def probe(self, asker: Peer, reference: int, target: NodeInfo) -> None:
-        """Meet `target`, and tell `Peering.probed` whether it answered."""
-
-    def reunite(self, member: Member) -> None:
-        """Meet a member that was declared dead: it may be back."""
-
-    def close(self, stream: Stream, reason: str) -> None:
-        """Close a stream; its end is of no interest any more."""
-
-    def begin_session(self, peer: Peer) -> None:
-        """`peer.link` is a new session: its signals are taken from now on."""
-
-    def end_session(self, peer: Peer, reason: str) -> None:
-        """The session is over for good: links and monitors across fire."""
-
-    def send(self, peer: Peer, envelope: node_pb2.Envelope) -> None:
-        """Queue an envelope of this node itself for a peer with a session."""
-
-    def fatal(self, refusal: node_pb2.Refusal, detail: str) -> None:
-        """The cluster has no place for this node: stop it."""
-
-    def tell(self, event: Event, reason: str) -> None:
-        """Something changed among the members: for people and programs."""
-
 
 _GONE = "nobody listens at its address any more"
 _UNREACHED = "nobody reaches it any more"
@@ -323,7 +238,7 @@ class Peering:
         expelled = self._expelled.get(hello.node.id)
         if expelled is not None:
             return Refused(node_pb2.EXPELLED, expelled)
-        return judge_hello(make_hello(self.membership.own), self.membership, hello)
+        return judge_hello(self.membership, hello)
 
     def _learn(self, now_s: float, hello: node_pb2.Hello) -> None:
         sender, members = sender_of(hello), members_from_proto(hello.members)

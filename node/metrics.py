@@ -14,7 +14,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from luna.cluster.peering import PeeringStatistics
+from luna.cluster.peer import PeeringStatistics
 from luna.proto.errors import NotFoundError
 from luna.scheduler.runtime import Runtime
 from luna.scheduler.services.metric_families import GuestMetrics

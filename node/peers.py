@@ -18,7 +18,8 @@ from google.protobuf.message import DecodeError
 from luna.cluster.keeping import DEFAULT_TIMINGS, Timings
 from luna.cluster.members import Event, EventKind, Member, NodeInfo, split_address
 from luna.cluster.membership import Membership
-from luna.cluster.peering import Peer, Peering, Stream
+from luna.cluster.peer import Peer, Stream
+from luna.cluster.peering import Peering
 from luna.cluster.wire import members_from_proto, node_from_proto, text_from_peer
 from luna.node import reaching
 from luna.node.bridge import Bridge

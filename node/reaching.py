@@ -11,7 +11,7 @@ import structlog
 import trio
 
 from luna.cluster.members import Member, NodeInfo
-from luna.cluster.peering import Opened, Peer
+from luna.cluster.peer import Opened, Peer
 from luna.node.probe import nobody_listens
 from luna.node.session import Session
 from luna.proto import node_pb2

@@ -22,7 +22,7 @@ def judge(membership: Membership, node: NodeInfo, **changes: int) -> tuple[int, 
     hello = make_hello(Member(node))
     for field, value in changes.items():
         setattr(hello, field, value)
-    refused = judge_hello(make_hello(membership.own), membership, hello)
+    refused = judge_hello(membership, hello)
     return None if refused is None else (int(refused.refusal), refused.detail)
 
 
@@ -79,9 +79,8 @@ def test_protocol_ranges_must_overlap(protocol_min: int, protocol_max: int, acce
 
 
 def test_another_protocol_is_told_before_its_node_is_even_read() -> None:
-    own = make_hello(Member(OWN))
     hello = node_pb2.Hello(protocol_min=7, protocol_max=8, node=node_pb2.NodeInfo(id=0, name="\0"))
-    verdict = judge_hello(own, Membership(OWN), hello)
+    verdict = judge_hello(Membership(OWN), hello)
     assert verdict is not None
     assert verdict.refusal == node_pb2.PROTOCOL
 
@@ -124,7 +123,7 @@ def test_who_was_declared_dead_is_told_so_with_the_incarnation_to_outbid(incarna
     membership = Membership(OWN)
     membership.merge(Member(ALPHA, MemberState.DEAD, 2))
     hello = make_hello(Member(ALPHA, MemberState.ALIVE, incarnation))
-    refused = judge_hello(make_hello(membership.own), membership, hello)
+    refused = judge_hello(membership, hello)
     assert refused is not None
     assert (refused.refusal, refused.incarnation) == (node_pb2.DECLARED_DEAD, 2)
 

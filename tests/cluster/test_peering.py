@@ -11,7 +11,8 @@ from luna.cluster.keeping import REMIND_DELAY_S, Timings
 from luna.cluster.link_layer import Link
 from luna.cluster.members import Event, EventKind, Member, MemberState, NodeInfo
 from luna.cluster.membership import Membership
-from luna.cluster.peering import GOSSIP_FANOUT, MAX_PROBING, PROBERS, Opened, Peer, Peering, Stream
+from luna.cluster.peer import Opened, Peer, Stream
+from luna.cluster.peering import GOSSIP_FANOUT, MAX_PROBING, PROBERS, Peering
 from luna.cluster.reunion import REUNION_INTERVAL_S
 from luna.cluster.wire import gossip_to_proto, make_hello, members_from_proto
 from luna.proto import node_pb2

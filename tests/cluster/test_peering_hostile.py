@@ -10,7 +10,8 @@ from luna.cluster.keeping import Timings
 from luna.cluster.link_layer import Link
 from luna.cluster.members import Event, Member, MemberState, NodeInfo
 from luna.cluster.membership import Membership
-from luna.cluster.peering import Peer, Peering, Stream
+from luna.cluster.peer import Peer, Stream
+from luna.cluster.peering import Peering
 from luna.cluster.wire import make_hello
 from luna.proto import node_pb2
 from luna.proto.errors import InvalidError, RefusedError

@@ -13,7 +13,8 @@ from typing import Any
 
 from luna.cluster.members import Event, Member, NodeInfo
 from luna.cluster.membership import Membership
-from luna.cluster.peering import Peer, Peering, Stream
+from luna.cluster.peer import Peer, Stream
+from luna.cluster.peering import Peering
 from luna.cluster.wire import members_from_proto
 from luna.proto import node_pb2
 from luna.proto.errors import InvalidError, LunaError

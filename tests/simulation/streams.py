@@ -9,7 +9,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from luna.cluster.link_layer import Link
-from luna.cluster.peering import Opened, Peer
+from luna.cluster.peer import Opened, Peer
 from luna.proto import node_pb2
 from luna.proto.errors import InvalidError
 
