@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 REQUEST_TIMEOUT_S = 30.0
 """seconds; a node answers at once, or waits for another node that it declares dead within 5 s."""
 
+HEALTH_TIMEOUT_S = 10.0
+"""seconds; the answer needs no work at all, and one that comes later is as bad as none."""
+
 SPAWN_TIMEOUT_S = 300.0
 """seconds for shipping and compiling a module: the largest allowed ones take minutes on a small machine."""
 
@@ -80,6 +83,19 @@ class Client:
     def status(self) -> control_pb2.StatusReply:
         """The state of the node that is asked."""
         return self._call("Status", control_pb2.StatusRequest(), control_pb2.StatusReply)
+
+    def health(self) -> str:
+        """What the standard health service says of the whole node: SERVING, NOT_SERVING, ..."""
+        from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+        def work(channel: grpc.Channel) -> object:
+            check = health_pb2_grpc.HealthStub(channel).Check
+            request = health_pb2.HealthCheckRequest()
+            return self._thread.track(check.future(request, timeout=HEALTH_TIMEOUT_S)).result()
+
+        reply = self._run(work)
+        assert isinstance(reply, health_pb2.HealthCheckResponse)
+        return str(health_pb2.HealthCheckResponse.ServingStatus.Name(reply.status))
 
     def nodes(self) -> control_pb2.NodesReply:
         """The members of the cluster as the node sees them."""

@@ -35,6 +35,7 @@ VERBS: tuple[VerbInfo, ...] = (
     VerbInfo("kill", "Programs", True, "Kill a process."),
     VerbInfo("nodes", "Cluster", False, "List the nodes of the cluster."),
     VerbInfo("status", "Cluster", False, "Show the state of one node."),
+    VerbInfo("health", "Cluster", False, "Tell whether a node serves."),
     VerbInfo("events", "Cluster", False, "Show what happened in the cluster."),
     VerbInfo("join", "Cluster", True, "Join a node to the cluster of another."),
     VerbInfo("leave", "Cluster", True, "Make a node leave its cluster and stop."),

@@ -8,6 +8,7 @@ from concurrent import futures
 from typing import Any, NoReturn
 
 import grpc
+from grpc_health.v1 import health, health_pb2_grpc
 
 from luna.proto import control_pb2 as pb
 from luna.proto import control_pb2_grpc, node_pb2
@@ -200,6 +201,8 @@ class FakeServer:
     def __init__(self, control: FakeControl, target: str) -> None:
         self._server = grpc.server(futures.ThreadPoolExecutor(4))
         control_pb2_grpc.add_ControlServicer_to_server(control, self._server)  # type: ignore[no-untyped-call]
+        self.health = health.HealthServicer()
+        health_pb2_grpc.add_HealthServicer_to_server(self.health, self._server)
         self.port = self._server.add_insecure_port(target)
         self._control = control
 

@@ -33,6 +33,7 @@ DOCUMENTS: list[tuple[list[str], str, set[str], dict[str, set[str]]]] = [
         {"node", "version", "processes", "uptime_ms", "scheduler_threads", "resident_bytes", "os_pid"},
         {"node": NODE},
     ),
+    (["health"], "luna.health/1", {"status"}, {}),
     (
         ["events"],
         "luna.events/1",
