@@ -15,12 +15,14 @@ BIN := $(VENV)/bin
 ENVIRONMENT := $(VENV)/.environment
 INSTALLED := $(VENV)/.installed
 NATIVE := $(wildcard scheduler/*.pyx scheduler/*.pxd scheduler/*.h scheduler/*.hpp)
+LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
 PYTEST_ARGS ?=
 SIMULATE_ARGS ?=
 
 .PHONY: help
 help:  ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: setup
 setup: $(INSTALLED)  ## .venv with the locked dependencies and the native core
@@ -53,6 +55,10 @@ guests: setup  ## the example and test programs, in build/guests
 test: setup guests  ## all tests; PYTEST_ARGS="-k name" picks some
 	$(BIN)/pytest $(PYTEST_ARGS)
 
+.PHONY: integration
+integration: setup guests  ## tests with a cluster in containers, each node a host of its own; needs Docker
+	$(BIN)/pytest integration/hosts $(PYTEST_ARGS)
+
 .PHONY: simulate
 simulate: setup  ## simulated clusters under random faults, until stopped; SIMULATE_ARGS="--first 1000000"
 	$(BIN)/python -m tests.simulation $(SIMULATE_ARGS)
@@ -66,7 +72,7 @@ sanitize: setup guests  ## the native core's tests under AddressSanitizer, then 
 lint: setup  ## style, types, generated files, import directions
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy .types/luna tools tests benchmarks
+	$(BIN)/mypy .types/luna tools tests benchmarks integration/hosts
 	$(BIN)/python tools/generate_stubs.py --check
 	$(BIN)/python tools/generate_header.py --check
 	$(BIN)/python tools/generate_all_imports.py --check
@@ -98,10 +104,11 @@ bench: setup guests  ## the benchmarks
 	@$(BIN)/python -m benchmarks
 
 .PHONY: lock
-lock: setup  ## requirements/dev.txt anew, with today's versions
-	$(BIN)/uv pip compile pyproject.toml requirements/dev.in --quiet --upgrade --universal --python-version 3.11 \
-		--generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" \
-		--output-file requirements/dev.txt
+lock: setup  ## the locked requirements anew, with today's versions
+	$(LOCK) pyproject.toml requirements/dev.in --upgrade --output-file requirements/dev.txt
+	@# The image is built with the versions that were tested.
+	$(LOCK) pyproject.toml --constraints requirements/dev.txt --output-file requirements/runtime.txt
+	$(LOCK) requirements/build.in --constraints requirements/dev.txt --output-file requirements/build.txt
 
 .PHONY: clean
 clean:  ## remove what was built, but not .venv
