@@ -28,6 +28,9 @@ pushing a node to where the 64-bit wire field ends."""
 MAX_STARTED_MS = 2**53
 """milliseconds since 1970, 285 000 years: any clock, and exact in JSON."""
 
+MAX_SUCCESSION = 2**32 - 1
+"""A bound for the same reason."""
+
 _ADDRESS = re.compile(r"(?P<host>\[[0-9A-Fa-f:.%A-Za-z_-]+\]|[^\s:\[\]/@]+):(?P<port>[0-9]{1,5})\Z")
 _LABEL_KEY = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_./-]*[A-Za-z0-9])?\Z")
 
@@ -46,8 +49,10 @@ class NodeInfo:
     """A node as it describes itself.
 
     `id`: 1 .. 2**23-1, drawn anew at every start. `name`: unique among live members. `address`:
-    `HOST:PORT` that peers dial. `started_ms`: wall clock of the start in milliseconds, which
-    together with the id decides between two nodes of one name. `labels` are copied and read-only.
+    `HOST:PORT` that peers dial. `started_ms`: wall clock of the start in milliseconds. `succession`: which
+    holder of its name it is, of those it has heard were declared dead and itself; 0 until it has met
+    anybody. With those two and the id it is decided between two nodes of one name (`naming`). `labels` are
+    copied and read-only.
     """
 
     id: int
@@ -56,6 +61,7 @@ class NodeInfo:
     address: str
     labels: Mapping[str, str] = field(default_factory=dict, hash=False)
     started_ms: int = 0
+    succession: int = 0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "labels", MappingProxyType(dict(self.labels)))
@@ -178,4 +184,6 @@ def check_node(node: NodeInfo) -> NodeInfo:
     check_labels(node.labels)
     if not 0 <= node.started_ms <= MAX_STARTED_MS:
         raise InvalidError(f"start time {node.started_ms} ms is not in 0..{MAX_STARTED_MS}")
+    if not 0 <= node.succession <= MAX_SUCCESSION:
+        raise InvalidError(f"succession {node.succession} is not in 0..{MAX_SUCCESSION}")
     return node

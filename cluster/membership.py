@@ -25,6 +25,7 @@ from dataclasses import dataclass, replace
 
 from luna.cluster.members import (
     MAX_INCARNATION,
+    MAX_SUCCESSION,
     Event,
     EventKind,
     Member,
@@ -32,7 +33,7 @@ from luna.cluster.members import (
     NodeInfo,
     check_node,
 )
-from luna.cluster.naming import must_go
+from luna.cluster.naming import must_go, standing
 from luna.proto.errors import ClosedError
 from luna.proto.limits import MAX_DEPARTED, MAX_MEMBERS
 
@@ -59,6 +60,7 @@ def _rank(member: Member) -> tuple[object, ...]:
         node.cluster,
         member.incarnation,
         member.state,
+        node.succession,  # only ever raised
         # An honest node changes these only with its incarnation; ordering them keeps views equal
         # when a dishonest one does not.
         node.address,
@@ -100,7 +102,7 @@ class Membership:
     def find(self, name: str) -> Member | None:
         """The live member called `name`; of several the alive one that stays."""
         holders = [self._live[node_id] for node_id in self._ids_by_name.get(name, ())]
-        return min(holders, key=lambda m: (m.state, m.node.started_ms, m.node.id), default=None)
+        return min(holders, key=lambda m: (m.state, standing(m.node)), default=None)
 
     def live(self) -> list[Member]:
         """Alive and suspect members, this node among them unless it left, by id."""
@@ -221,6 +223,27 @@ class Membership:
         self._keep_live(now)
         return [Event(EventKind.REFUTED, now, own)]
 
+    def succeed(self) -> list[Event]:
+        """Take the place of those with this node's name that were declared dead; spread the event's member.
+
+        Nothing changes before this node has met one of another name, nor when it is itself the one to go.
+        """
+        own = self.own
+        is_alone = all(member.node.name == own.node.name for member in self._live.values())
+        if is_alone or self.find(own.node.name) is not own:
+            return []
+        before = (
+            member.node.succession
+            for member in self._departed.values()
+            if member.state is MemberState.DEAD and member.node.name == own.node.name
+        )
+        place = min(max(before, default=0) + 1, MAX_SUCCESSION)
+        if own.node.succession >= place:
+            return []
+        now = replace(own, node=replace(own.node, succession=place))
+        self._keep_live(now)
+        return [Event(EventKind.UPDATED, now, own), *self._name_conflicts(now, own)]
+
     def leave(self) -> Member:
         """This node leaves; returns the record to spread. A second call changes nothing."""
         own = self.own
@@ -272,7 +295,7 @@ class Membership:
     def _name_conflicts(self, member: Member, before: Member | None) -> list[Event]:
         """The conflicts with alive members of its name that `member` has, and did not have as `before`."""
         alive = MemberState.ALIVE
-        held = before is not None and before.state is alive and before.node.name == member.node.name
+        held = before is not None and before.state is alive and standing(before.node) == standing(member.node)
         if held or member.state is not alive:
             return []
         events = []

@@ -3,6 +3,10 @@
 Pure decisions, the same on every node that knows the same. Carrying them out (answering, stopping) is
 the node's part.
 
+Of two nodes with one name the one that took the other's place stays: a node that was declared dead and
+replaced has lost its name, though it was only frozen or cut off. A node that has not met anybody yet goes
+before one that has, whatever their clocks say. Between equals the one that started first stays.
+
 A Hello that is refused must not be merged. Of two nodes that took each other for dead, as in two halves of
 a partition, the one that speaks first is told so, raises its incarnation, and asks again: its Hello then
 tells the other one the same.
@@ -22,9 +26,14 @@ if TYPE_CHECKING:  # the table imports must_go from here
     from luna.cluster.membership import Membership
 
 
+def standing(node: NodeInfo) -> tuple[int, int, int]:
+    """The order of nodes with one name: the least one stays."""
+    return (-node.succession, node.started_ms, node.id)
+
+
 def must_go(node: NodeInfo, other: NodeInfo) -> bool:
-    """Whether `node`, of two nodes with one name, must go: the later started, then the larger id."""
-    return (node.started_ms, node.id) > (other.started_ms, other.id)
+    """Whether `node`, of two nodes with one name, must go."""
+    return standing(node) > standing(other)
 
 
 @dataclass(frozen=True, slots=True)

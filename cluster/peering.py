@@ -373,7 +373,9 @@ class Peering:
     def gossip(self, now_s: float, rumours: Iterable[Member]) -> None:
         """Take in what a peer says of members."""
         news: list[Event] = []
+        may_succeed = not self.own.succession  # by now it has met somebody
         for rumour in rumours:
+            may_succeed |= rumour.state is MemberState.DEAD and rumour.node.name == self.own.name
             peer = self._peers.get(rumour.node.id)
             if rumour.state is MemberState.DEAD and peer is not None and peer.stream is not None:
                 known = self.membership.get(peer.id)
@@ -381,7 +383,9 @@ class Peering:
                     self._tell(peer, [rumour])  # it knows best
                 continue
             news += self.membership.merge(rumour)
-        own = any(event.kind is EventKind.REFUTED for event in news)
+        if may_succeed:
+            news += self.membership.succeed()
+        own = any(event.member.node.id == self.own.id for event in news)
         self._act(now_s, news, "another node says so", to=math.inf if own else GOSSIP_FANOUT)
 
     def doubtful(self, now_s: float, node_id: int) -> None:
@@ -434,6 +438,7 @@ class Peering:
             # It listens there no more: it was this node's predecessor, and its end has not gone round yet.
             events = self.membership.declare_dead(holder.id)
             self._act(now_s, events, "another node listens at its address")
+            self._act(now_s, self.membership.succeed(), "it takes the place of its predecessor")
             return
         self._actions.fatal(
             node_pb2.NAME_TAKEN, f"the name {holder.name} is taken by node {holder.id} at {holder.address}"

@@ -26,6 +26,7 @@ def node_to_proto(node: NodeInfo) -> node_pb2.NodeInfo:
         address=node.address,
         labels=dict(node.labels),
         started_ms=node.started_ms,
+        succession=node.succession,
     )
 
 
@@ -41,6 +42,7 @@ def node_from_proto(message: node_pb2.NodeInfo) -> NodeInfo:
             address=message.address,
             labels=message.labels,
             started_ms=message.started_ms,
+            succession=message.succession,
         )
     )
 

@@ -68,7 +68,7 @@ LIMIT: SpawnFailure
 STOPPING: SpawnFailure
 
 class NodeInfo(_message.Message):
-    __slots__ = ("id", "name", "cluster", "address", "labels", "started_ms")
+    __slots__ = ("id", "name", "cluster", "address", "labels", "started_ms", "succession")
     class LabelsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -82,13 +82,15 @@ class NodeInfo(_message.Message):
     ADDRESS_FIELD_NUMBER: _ClassVar[int]
     LABELS_FIELD_NUMBER: _ClassVar[int]
     STARTED_MS_FIELD_NUMBER: _ClassVar[int]
+    SUCCESSION_FIELD_NUMBER: _ClassVar[int]
     id: int
     name: str
     cluster: str
     address: str
     labels: _containers.ScalarMap[str, str]
     started_ms: int
-    def __init__(self, id: _Optional[int] = ..., name: _Optional[str] = ..., cluster: _Optional[str] = ..., address: _Optional[str] = ..., labels: _Optional[_Mapping[str, str]] = ..., started_ms: _Optional[int] = ...) -> None: ...
+    succession: int
+    def __init__(self, id: _Optional[int] = ..., name: _Optional[str] = ..., cluster: _Optional[str] = ..., address: _Optional[str] = ..., labels: _Optional[_Mapping[str, str]] = ..., started_ms: _Optional[int] = ..., succession: _Optional[int] = ...) -> None: ...
 
 class Member(_message.Message):
     __slots__ = ("node", "state", "incarnation")

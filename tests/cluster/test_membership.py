@@ -8,7 +8,15 @@ from random import Random
 
 import pytest
 
-from luna.cluster.members import MAX_INCARNATION, Event, EventKind, Member, MemberState, NodeInfo
+from luna.cluster.members import (
+    MAX_INCARNATION,
+    MAX_SUCCESSION,
+    Event,
+    EventKind,
+    Member,
+    MemberState,
+    NodeInfo,
+)
 from luna.cluster.membership import Membership
 from luna.proto.errors import ClosedError, InvalidError
 
@@ -335,6 +343,53 @@ def test_of_two_alive_members_of_one_name_the_later_started_must_go() -> None:
             Event(EventKind.NAME_CONFLICT, Member(twin), Member(ALPHA)),
         ]
         assert membership.find("alpha") == Member(ALPHA)
+
+
+def test_it_has_no_place_until_it_has_met_a_node_of_another_name() -> None:
+    membership = table()
+    assert membership.succeed() == []
+    membership.merge(Member(replace(OWN, id=9, started_ms=OWN.started_ms + 1)))
+    assert membership.succeed() == [], "that one must go, and knows nobody either"
+    membership.merge(Member(ALPHA))
+    event, conflict = membership.succeed()
+    assert event == Event(EventKind.UPDATED, Member(replace(OWN, succession=1)), Member(OWN))
+    assert (conflict.kind, conflict.member.node.id) == (EventKind.NAME_CONFLICT, 9)
+    assert membership.own == event.member
+    assert membership.succeed() == []
+
+
+def test_it_takes_the_place_of_the_dead_of_its_name_and_of_no_others() -> None:
+    dead = Member(replace(OWN, id=9, started_ms=1, succession=3), DEAD)
+    left = Member(replace(OWN, id=8, started_ms=1, succession=7), LEFT)
+    other = Member(replace(ALPHA, id=7, succession=9), DEAD)
+    membership = table(Member(BETA), dead, left, other)
+    assert kinds(membership.succeed()) == [EventKind.UPDATED]
+    assert membership.own.node.succession == 4
+
+
+def test_who_thaws_to_find_itself_replaced_must_go_and_takes_no_further_place() -> None:
+    heir = Member(replace(OWN, id=9, started_ms=OWN.started_ms + 1, succession=2))
+    membership = table(Member(ALPHA))
+    membership.succeed()
+    events = membership.merge(heir)
+    assert events[-1] == Event(EventKind.NAME_CONFLICT, membership.own, heir)
+    membership.merge(Member(replace(OWN, id=8, succession=5), DEAD))
+    assert membership.succeed() == []
+
+
+def test_a_place_taken_later_makes_a_conflict_that_was_decided_the_other_way_anew() -> None:
+    former = Member(replace(ALPHA, succession=1))
+    heir = Member(replace(ALPHA, id=9, started_ms=ALPHA.started_ms + 1))
+    membership = table(former, heir)
+    raised = Member(replace(heir.node, succession=2))
+    assert membership.merge(raised)[-1] == Event(EventKind.NAME_CONFLICT, former, raised)
+    assert membership.find("alpha") == raised
+
+
+def test_a_place_has_a_bound() -> None:
+    membership = table(Member(ALPHA), Member(replace(OWN, id=9, succession=MAX_SUCCESSION), DEAD))
+    membership.succeed()
+    assert membership.own.node.succession == MAX_SUCCESSION
 
 
 def test_it_learns_that_it_must_give_way_itself() -> None:

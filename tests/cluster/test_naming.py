@@ -52,6 +52,16 @@ def test_the_later_started_goes_then_the_larger_id(
     assert must_go(other, node) is not goes
 
 
+def test_who_took_the_others_place_stays_whatever_the_clocks_say() -> None:
+    heir = replace(ALPHA, id=9, started_ms=ALPHA.started_ms + 1, succession=2)
+    former = replace(ALPHA, succession=1)
+    assert must_go(former, heir)
+    assert not must_go(heir, former)
+    newcomer = replace(ALPHA, id=9, started_ms=0)
+    assert must_go(newcomer, former)
+    assert not must_go(former, newcomer)
+
+
 def test_a_new_node_is_welcome() -> None:
     assert judge(Membership(OWN), ALPHA) is None
 

@@ -441,7 +441,7 @@ def test_who_hears_of_its_own_death_raises_its_incarnation_and_tells_all() -> No
     node = nodes[0]
     node.peering.gossip(0.0, [Member(node.info, MemberState.DEAD)])
     told = node.actions.gossip()
-    assert told == {other.id: [Member(node.info, MemberState.ALIVE, 1)] for other in nodes[1:]}
+    assert told == {other.id: [Member(node.peering.own, MemberState.ALIVE, 1)] for other in nodes[1:]}
     assert node.actions.take() == [], "and keeps its sessions"
 
 

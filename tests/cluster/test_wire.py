@@ -52,6 +52,7 @@ def test_states_have_the_names_and_numbers_of_the_wire() -> None:
         {"address": "h" * 300 + ":1"},
         {"address": "fe80::1:1"},
         {"started_ms": 2**64 - 1},
+        {"succession": 2**32},
         {"labels": {"": "v"}},
         {"labels": {"-k": "v"}},
         {"labels": {"k" * 64: "v"}},

@@ -66,11 +66,14 @@ class Cluster:
         """The running nodes by host."""
         return self.world.running
 
-    def start(self, host: int, name: str | None = None) -> SimulatedNode:
-        """Start a node with some processes, which joins two others; if no name is given, that of its host."""
+    def start(self, host: int, name: str | None = None, *, skew_s: float = 0.0) -> SimulatedNode:
+        """Start a node with some processes, which joins two others; if no name is given, that of its host.
+
+        `skew_s`: how far its clock is ahead.
+        """
         others = [other for other in self.hosts if other != host]
         seeds = self.random.sample(others, min(2, len(others)))
-        node = SimulatedNode(self.world, host, seeds, rejoins=self._rejoins, name=name)
+        node = SimulatedNode(self.world, host, seeds, rejoins=self._rejoins, name=name, skew_s=skew_s)
         node.services = [service(node) for service in self._services]
         for _ in range(PROCESSES_PER_NODE):
             self._spawn(node)

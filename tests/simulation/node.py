@@ -35,6 +35,9 @@ FLUSH_TIMEOUT_S = 1.0
 JOIN_RETRY_S = 0.2
 MAX_JOIN_RETRY_S = 5.0
 
+WORLD_BEGAN_S = 1e9
+"""seconds since 1970 when a world begins, by a clock that is right."""
+
 
 class SimulatedNode:
     """One run of one node. Also the `Actions` of its `Peering`."""
@@ -47,8 +50,12 @@ class SimulatedNode:
         *,
         rejoins: bool = True,
         name: str | None = None,
+        skew_s: float = 0.0,
     ) -> None:
-        """`seeds`: hosts to join; `rejoins`: again whenever no live member is there, or until one was."""
+        """`seeds`: hosts to join; `rejoins`: again whenever no live member is there, or until one was.
+
+        `skew_s`: how far its wall clock is ahead.
+        """
         self.world = world
         self.host = host
         self.name = f"host{host}" if name is None else name
@@ -59,7 +66,7 @@ class SimulatedNode:
         self._rejoins = rejoins
         world.started += 1
         world.names_given[self.name] += 1
-        started_ms = int(world.now_s * 1000)
+        started_ms = int((WORLD_BEGAN_S + world.now_s + skew_s) * 1000)
         info = NodeInfo(self.id, self.name, "simulated", address_of(host), started_ms=started_ms)
         self.membership = Membership(info)
         self.peering = Peering(self.membership, self, Random(world.random.random()), world.timings)

@@ -10,6 +10,7 @@ from luna.cluster.members import EventKind, MemberState
 from .cluster import Cluster, sides_of
 from .faults import Faults, never
 from .network import address_of
+from .node import SimulatedNode
 from .streams import Dial
 from .world import World
 
@@ -185,6 +186,58 @@ def test_a_node_that_is_restarted_at_once_takes_the_place_of_the_one_before(seed
     cluster.start(1)
     cluster.rest(HEALED_S)
     assert live_hosts(cluster, 0) == {"host0", "host1", "host2"}
+
+
+def with_a_twin(seed: int) -> tuple[Cluster, SimulatedNode]:
+    """Hosts 0, 1, and 2 with a node called twin; host 3 is free."""
+    cluster = cluster_of(4, seed)
+    for host in (2, 3):
+        cluster.nodes[host].leave()
+    cluster.world.run_for(3.0)
+    twin = cluster.start(2, "twin")
+    cluster.world.run_for(3.0)
+    return cluster, twin
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_a_frozen_node_that_was_replaced_has_lost_its_name_when_it_thaws(seed: int) -> None:
+    cluster, frozen = with_a_twin(seed)
+    frozen.freeze()
+    cluster.world.run_for(2 * TIMEOUT_S)
+    heir = cluster.start(3, "twin")
+    cluster.world.run_for(3.0)
+    frozen.thaw()
+    cluster.rest(HEALED_S)
+    assert heir in cluster.nodes.values()
+    assert frozen not in cluster.nodes.values()
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_of_a_node_and_the_one_that_replaced_it_behind_a_partition_exactly_one_stays(seed: int) -> None:
+    cluster, twin = with_a_twin(seed)
+    paths = sides_of(cluster.hosts, [0, 2])
+    block(cluster.world, paths)
+    cluster.world.run_for(2 * TIMEOUT_S)
+    heir = cluster.start(3, "twin")
+    cluster.world.run_for(3.0)
+    was_let_in = "twin" in live_hosts(cluster, 1)
+    if not was_let_in:  # it only asks members beyond the partition, who know the other one
+        heir.leave()
+    unblock(cluster.world, paths)
+    cluster.rest(HEALED_S)
+    stays, goes = (heir, twin) if was_let_in else (twin, heir)
+    assert stays in cluster.nodes.values()
+    assert goes not in cluster.nodes.values()
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_second_node_of_a_name_goes_though_its_clock_says_that_it_was_first(seed: int) -> None:
+    cluster, twin = with_a_twin(seed)
+    second = cluster.start(3, "twin", skew_s=-3600.0)
+    assert second.membership.own.node.started_ms < twin.membership.own.node.started_ms
+    cluster.rest(HEALED_S)
+    assert twin in cluster.nodes.values()
+    assert second not in cluster.nodes.values()
 
 
 @pytest.mark.parametrize("seed", range(5))

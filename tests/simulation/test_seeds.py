@@ -18,7 +18,7 @@ def test_every_promise_holds_and_the_cluster_heals(seeds: range, pytestconfig: p
 
 
 def test_a_seed_gives_one_run() -> None:
-    runs = [simulate(5) for _ in range(2)]
+    runs = [simulate(7) for _ in range(2)]
     assert runs[0].events == runs[1].events
     assert runs[0].counts == runs[1].counts
     assert runs[0].messages == runs[1].messages > 100
