@@ -19,6 +19,8 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --genera
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
 PYTEST_ARGS ?=
 SIMULATE_ARGS ?=
+MINUTES ?= 10
+SEED ?=
 
 .PHONY: help
 help:  ## this list
@@ -57,7 +59,11 @@ test: setup guests  ## all tests; PYTEST_ARGS="-k name" picks some
 
 .PHONY: integration
 integration: setup guests  ## tests with a cluster in containers, each node a host of its own; needs Docker
-	$(BIN)/pytest integration/hosts $(PYTEST_ARGS)
+	$(BIN)/pytest integration/hosts integration/soak $(PYTEST_ARGS)
+
+.PHONY: soak
+soak: setup guests  ## a workload under faults, every message accounted for; MINUTES=10, SEED=..., report in build/soak
+	$(BIN)/python -m integration.soak --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
 
 .PHONY: simulate
 simulate: setup  ## simulated clusters under random faults, until stopped; SIMULATE_ARGS="--first 1000000"
@@ -72,7 +78,7 @@ sanitize: setup guests  ## the native core's tests under AddressSanitizer, then 
 lint: setup  ## style, types, generated files, import directions
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy .types/luna tools tests benchmarks integration/hosts
+	$(BIN)/mypy .types/luna tools tests benchmarks integration/hosts integration/soak
 	$(BIN)/python tools/generate_stubs.py --check
 	$(BIN)/python tools/generate_header.py --check
 	$(BIN)/python tools/generate_all_imports.py --check

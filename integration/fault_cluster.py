@@ -180,10 +180,10 @@ class FaultCluster:
         }
 
 
-def spawn(node: NodeProcess, entry: str, *params: int, padding: int = 0) -> Process:
-    """Start a function of the guest on a node; `padding` makes the module larger by so many bytes."""
+def spawn(node: NodeProcess, entry: str, *params: int, padding: int = 0, guest: Path = GUEST) -> Process:
+    """Start a function of a guest on a node; `padding` makes the module larger by so many bytes."""
     spec = control_pb2.SpawnSpec(
-        module_name=GUEST.name,
+        module_name=guest.name,
         entry=entry,
         params=[node_pb2.Param(i64=param) for param in params],
         config=node_pb2.ProcessConfig(
@@ -196,7 +196,7 @@ def spawn(node: NodeProcess, entry: str, *params: int, padding: int = 0) -> Proc
 
     def request() -> Any:
         yield control_pb2.SpawnProcessRequest(spec=spec)
-        data = GUEST.read_bytes() + (_custom_section(padding) if padding else b"")
+        data = guest.read_bytes() + (_custom_section(padding) if padding else b"")
         for start in range(0, len(data), MODULE_CHUNK_BYTES):
             yield control_pb2.SpawnProcessRequest(data=data[start : start + MODULE_CHUNK_BYTES])
 

@@ -105,7 +105,11 @@ class NodeProcess:
     def control(self) -> Iterator[Any]:
         """A stub of its control service, over TCP if that can be."""
         target = self.address if self.socket is None else f"unix:{self.socket}"
-        with grpc.insecure_channel(target, options=(("grpc.enable_http_proxy", 0),)) as channel:
+        options = (
+            ("grpc.enable_http_proxy", 0),
+            ("grpc.use_local_subchannel_pool", 1),
+        )  # a connection its own
+        with grpc.insecure_channel(target, options=options) as channel:
             yield control_pb2_grpc.ControlStub(channel)  # type: ignore[no-untyped-call]
 
     def nodes(self) -> dict[str, control_pb2.NodeEntry]:

@@ -1,0 +1,17 @@
+"""One minute of the soak, with faults of every kind: every message is accounted for, and nothing leaks."""
+
+from __future__ import annotations
+
+import pytest
+from integration.network import why_not
+from integration.soak.run import soak
+
+SEED = 4711
+MINUTES = 1.0
+
+
+@pytest.mark.skipif(why_not() is not None, reason=f"THE SOAK IS NOT RUN: {why_not()}")
+@pytest.mark.timeout(900)
+def test_a_minute_under_faults_breaks_no_promise() -> None:
+    outcome = soak(MINUTES, SEED)
+    assert [f"{finding.promise}: {finding.text}" for finding in outcome.findings] == []
