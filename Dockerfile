@@ -41,7 +41,8 @@ COPY . .
 RUN /tools/bin/pip wheel --no-deps --no-build-isolation --wheel-dir /wheel . \
     && /tools/bin/pip --python /opt/luna/bin/python install --no-deps --no-index /wheel/*.whl \
     && find /opt/luna -name '*.so*' -type f -exec strip --strip-unneeded {} + \
-    && rm -rf /opt/luna/lib/python3*/site-packages/wasmtime/include
+    && cd /opt/luna/lib/python3*/site-packages \
+    && rm -rf wasmtime/include && find . -depth '(' -name tests -o -name _tests -o -name 'test_*.py' ')' -exec rm -r {} +
 
 # --- the image --------------------------------------------------------------------------------------------------------
 FROM ${BASE}
