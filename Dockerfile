@@ -31,14 +31,17 @@ RUN python3 -m venv /tools && /tools/bin/pip install --require-hashes -r require
     && /tools/bin/pip --python /opt/luna/bin/python install --require-hashes --only-binary :all: \
         -r requirements/runtime.txt
 
-# The native core takes minutes. What setuptools wants to see besides stays empty until it is needed.
+# The native core takes minutes. What setuptools wants to see besides stays empty until it is needed. Its sources are
+# made old, here and below: the copy of a fresh clone looks newer than what was compiled of the same text.
 COPY setup.py pyproject.toml ./
 COPY .types .types
 COPY scheduler/*.pyx scheduler/*.pxd scheduler/
-RUN touch README.md LICENSE-APACHE LICENSE-MIT && /tools/bin/python setup.py --quiet build_ext
+RUN touch README.md LICENSE-APACHE LICENSE-MIT && touch -d @0 scheduler/* \
+    && /tools/bin/python setup.py --quiet build_ext
 
 COPY . .
-RUN /tools/bin/pip wheel --no-deps --no-build-isolation --wheel-dir /wheel . \
+RUN touch -d @0 scheduler/*.pyx scheduler/*.pxd \
+    && /tools/bin/pip wheel --no-deps --no-build-isolation --wheel-dir /wheel . \
     && /tools/bin/pip --python /opt/luna/bin/python install --no-deps --no-index /wheel/*.whl \
     && find /opt/luna -name '*.so*' -type f -exec strip --strip-unneeded {} + \
     && cd /opt/luna/lib/python3*/site-packages \
