@@ -1,6 +1,7 @@
 """Builds the guests: examples/*.c and integration/guests/*.{c,wat} into build/guests/*.wasm.
 
-A guest is built again only when its source, the header or this script is newer than it.
+A folder with C files, as examples/chat, is one program of that name. A guest is built again only when one of
+its sources, the header or this script is newer than it.
 Every module is checked before it is put in place: it validates, and each import is in the
 host-call table with exactly that type. C is compiled by the `ziglang` package, so no
 WebAssembly tool chain has to be installed.
@@ -47,8 +48,13 @@ class BuildError(Exception):
 
 
 def sources() -> list[Path]:
-    """Every guest source, sorted; raises BuildError when two would share an output."""
-    found = sorted(path for folder in FOLDERS for path in folder.iterdir() if path.suffix in (".c", ".wat"))
+    """Every guest source, a file or a folder, sorted; raises BuildError when two would share an output."""
+    found = sorted(
+        path
+        for folder in FOLDERS
+        for path in folder.iterdir()
+        if path.suffix in (".c", ".wat") or any(path.glob("*.c"))
+    )
     stems: dict[str, Path] = {}
     for path in found:
         if path.stem in stems:
@@ -57,10 +63,16 @@ def sources() -> list[Path]:
     return found
 
 
+def parts(source: Path) -> list[Path]:
+    """The files of a source, sorted."""
+    return sorted(path for path in source.iterdir() if path.suffix in (".c", ".h")) if source.is_dir() else [source]
+
+
 def is_stale(source: Path, target: Path) -> bool:
     if not target.exists():
         return True
-    inputs = [source, Path(__file__)] + ([HEADER] if source.suffix == ".c" else [])
+    # A folder is among them: it is newer than what was built when a file has gone.
+    inputs = [source, *parts(source), Path(__file__)] + ([] if source.suffix == ".wat" else [HEADER])
     return any(path.stat().st_mtime_ns > target.stat().st_mtime_ns for path in inputs)
 
 
@@ -87,8 +99,9 @@ def check(data: bytes, name: str) -> None:
 
 
 def compile_c(source: Path, target: Path) -> None:
-    kind = FREESTANDING if FREESTANDING_MARK in source.read_text().splitlines() else PROGRAM
-    command = [sys.executable, "-m", "ziglang", "cc", *COMMON, *kind, str(source), "-o", str(target)]
+    files = [path for path in parts(source) if path.suffix == ".c"]
+    kind = FREESTANDING if FREESTANDING_MARK in files[0].read_text().splitlines() else PROGRAM
+    command = [sys.executable, "-m", "ziglang", "cc", *COMMON, *kind, *map(str, files), "-o", str(target)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise BuildError(f"{source.relative_to(ROOT)} does not compile:\n{done.stderr}")
@@ -106,10 +119,10 @@ def build(source: Path) -> Path:
     target = OUTPUT / f"{source.stem}.wasm"
     fresh = target.with_suffix(f".{os.getpid()}.new")  # another build may run at the same time
     try:
-        if source.suffix == ".c":
-            compile_c(source, fresh)
-        else:
+        if source.suffix == ".wat":
             assemble_wat(source, fresh)
+        else:
+            compile_c(source, fresh)
         check(fresh.read_bytes(), str(source.relative_to(ROOT)))
         fresh.replace(target)
     finally:

@@ -52,6 +52,24 @@ def test_source_is_built_once_until_it_or_the_header_changes(tree: Path) -> None
     assert build(tree).stdout.startswith("built build/guests/good.wasm")
 
 
+def test_folder_with_c_files_is_one_guest_and_built_again_when_one_changes(tree: Path) -> None:
+    folder = tree / "examples" / "whole"
+    folder.mkdir()
+    (folder / "whole.h").write_text("int answer(void);\n")
+    (folder / "answer.c").write_text('#include "whole.h"\nint answer(void) { return 42; }\n')
+    (folder / "main.c").write_text('#include "whole.h"\nint main(void) { return answer(); }\n')
+    (tree / "examples" / "other").mkdir()
+    (tree / "examples" / "other" / "notes.md").write_text("no program\n")
+    first = build(tree)
+    assert first.returncode == 0, first.stderr
+    assert outputs(tree) == ["whole.wasm"]
+    assert build(tree).stdout == ""
+
+    later = (tree / "build" / "guests" / "whole.wasm").stat().st_mtime + 10
+    os.utime(folder / "whole.h", (later, later))
+    assert build(tree).stdout.startswith("built build/guests/whole.wasm")
+
+
 def test_freestanding_guest_has_one_page_and_only_the_imports_it_uses(tree: Path) -> None:
     (tree / "integration" / "guests" / "good.c").write_text(GOOD)
     assert build(tree).returncode == 0
