@@ -164,9 +164,12 @@ class Load:
     async def _talk(self, stream: trio.SocketStream, connection: Connection, name: str, left: int) -> int:
         """Use one connection until it ends; how many lines were said over it."""
         async with trio.open_nursery() as nursery:
+            # Who is not let in is sent away by nobody, so the user itself gives up and tries elsewhere.
+            nursery.cancel_scope.deadline = trio.current_time() + ENTER_TIMEOUT_S
             nursery.start_soon(self._greet, stream, name, connection.room)
             async for line in lines_of(stream):
                 if line.startswith(f"* you are in room {connection.room},"):
+                    nursery.cancel_scope.deadline = math.inf
                     connection.entered = trio.current_time()
                     self._connections.append(connection)
                     self._entered += 1

@@ -216,7 +216,7 @@ static void serve(int64_t tag, const event *from) {
     } else if (tag == WHO) {
         tell_who(sender);
     } else if (tag == ACK) {
-        sender->behind -= (int32_t)from->number;
+        sender->behind = sender->behind > from->number ? sender->behind - (int32_t)from->number : 0;
     }
 }
 

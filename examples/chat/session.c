@@ -19,6 +19,7 @@ static int reader_waits;     /* for being asked for the next line */
 static int64_t room_process; /* 0: in no room */
 static char room_name[NAME_BYTES + 1];
 static int64_t room_node;    /* the one it was on last */
+static int inside;           /* the room has welcomed us */
 static int32_t unacknowledged;
 static memory lines;
 static numbers_seen shown;
@@ -74,7 +75,7 @@ static void send_to_room(int64_t tag, const char *text, int64_t number) {
 
 static void forget_room(void) {
     if (room_process != 0) lunatic_process_stop_monitoring(room_process);
-    room_process = 0;
+    room_process = inside = 0;
     memset(&lines, 0, sizeof lines);
     memset(&shown, 0, sizeof shown);
     roster_count = unconfirmed_count = 0;
@@ -83,7 +84,7 @@ static void forget_room(void) {
 /* Joins the room `room_name`; again, when it was lost, with what is remembered of it. */
 static void enter(int again) {
     event joining;
-    int64_t lost = again ? room_process : 0;
+    int64_t lost = room_process;
     flush(); /* it may take a while */
     for (int tries = 0; tries < ENTER_TRIES; tries++) {
         if (tries > 0) lunatic_process_sleep_ms(ENTER_PAUSE_MS);
@@ -146,6 +147,7 @@ static void take_welcome(const event *news) {
         show("* room %s is back, on node %s", room_name, node_of(room_process));
     }
     room_node = node;
+    inside = 1;
 }
 
 static void take_line(const event *line) {
@@ -177,7 +179,8 @@ static void take_event(void) {
     case LINE: take_line(&news); break;
     case WELCOME: take_welcome(&news); break;
     case NOTE: show("%s", news.text); break;
-    case MEMBER: note_member(&news); return;
+    case MEMBER: note_member(&news); break;
+    case CALL: return; /* we are here */
     case JOINED:
         note_member(&news);
         show("* %s joined", news.name);
@@ -373,7 +376,7 @@ LUNA_EXPORT("session") void session(void) {
         } else if (kind == LUNA_LINK_DIED) {
             if (lunatic_message_get_tag() == READER_LINK) closed = 1;
         } else if (kind == LUNA_PROCESS_DIED) {
-            if (room_process != 0 && lunatic_message_get_process_id() == room_process) enter(1);
+            if (room_process != 0 && lunatic_message_get_process_id() == room_process) enter(inside);
         } else if (lunatic_message_get_tag() == INPUT) {
             take_input();
         } else if (lunatic_message_get_tag() == FROM_ROOM) {
