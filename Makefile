@@ -78,7 +78,7 @@ sanitize: setup guests  ## the native core's tests under AddressSanitizer, then 
 lint: setup  ## style, types, generated files, import directions
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy .types/luna tools tests benchmarks integration/hosts integration/soak
+	$(BIN)/mypy .types/luna tools tests benchmarks examples integration/hosts integration/soak
 	$(BIN)/python tools/generate_stubs.py --check
 	$(BIN)/python tools/generate_header.py --check
 	$(BIN)/python tools/generate_all_imports.py --check

@@ -23,7 +23,7 @@ import math
 import secrets
 import sys
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -257,13 +257,12 @@ class Load:
         seconds = max(self._end - self._begin, 1e-9)
         say(f"said         {said} lines in {seconds:.1f} s, {said / seconds:.0f} each second")
         say(f"delivered    {result.delivered} times, {result.delivered / seconds:.0f} each second")
-        latencies = sorted(result.latencies_ms)
-        if latencies:
-            p50, p90, p99 = (latencies[int(part * (len(latencies) - 1))] for part in (0.5, 0.9, 0.99))
-            say(f"latency      p50 {p50:.1f} ms, p90 {p90:.1f} ms, p99 {p99:.1f} ms, max {latencies[-1]:.1f} ms")
+        latencies = sorted(result.latencies_ms) or [math.nan]
+        p50, p90, p99, most = (latencies[int(part * (len(latencies) - 1))] for part in (0.5, 0.9, 0.99, 1))
+        say(f"latency      p50 {p50:.1f} ms, p90 {p90:.1f} ms, p99 {p99:.1f} ms, max {most:.1f} ms")
         say(f"reconnects   {result.reconnects}")
         say(f"room moved   {result.moves} users saw it")
-        say(f"excused      {result.excused} deliveries of lines said just before their user's connection broke")
+        say(f"excused      {result.excused} deliveries: lines said just before their user's connection broke")
         say(f"missing      {result.missing}")
         say(f"repeated     {result.repeated}")
         held = result.missing == result.repeated == 0 and result.delivered > 0
@@ -293,7 +292,7 @@ def address(text: str) -> tuple[str, int]:
     return host, int(port)
 
 
-def at_least(least: float, kind: type[int] | type[float] = int) -> object:
+def at_least(least: float, kind: type[int] | type[float] = int) -> Callable[[str], float]:
     """A parser of numbers that are not too small."""
 
     def parse(text: str) -> float:

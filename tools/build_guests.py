@@ -65,7 +65,11 @@ def sources() -> list[Path]:
 
 def parts(source: Path) -> list[Path]:
     """The files of a source, sorted."""
-    return sorted(path for path in source.iterdir() if path.suffix in (".c", ".h")) if source.is_dir() else [source]
+    return (
+        sorted(path for path in source.iterdir() if path.suffix in (".c", ".h"))
+        if source.is_dir()
+        else [source]
+    )
 
 
 def is_stale(source: Path, target: Path) -> bool:

@@ -1,4 +1,5 @@
-"""Builds the Rust guests of integration/guests/rust into build/guests/rust/*.wasm, if this machine can.
+"""Builds the guests in Rust into build/guests/rust/*.wasm, if this machine can: those of
+integration/guests/rust, and the example examples/chat-rust.
 
 A Rust toolchain with the target wasm32-wasip1 is taken from the folder that LUNA_RUST_ROOT names, which
 holds a Debian system, or else from `cargo` on the path. `--bootstrap DIR` makes such a folder; nothing is
@@ -12,6 +13,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +22,8 @@ from typing import Final
 from generated_file import ROOT
 
 SOURCES: Final = ROOT / "integration" / "guests" / "rust"
+CHAT: Final = ROOT / "examples" / "chat-rust"
+PACKAGES: Final = (SOURCES, CHAT)
 OUTPUT: Final = ROOT / "build" / "guests" / "rust"
 TARGET: Final = "wasm32-wasip1"
 ROOT_VARIABLE: Final = "LUNA_RUST_ROOT"
@@ -33,7 +37,7 @@ BUILD_TIMEOUT_S: Final = 1200
 SUITE: Final = "trixie"
 """the first Debian whose Rust, 1.85, knows wasm32-wasip1"""
 MIRROR: Final = "http://deb.debian.org/debian"
-PACKAGES: Final = "rustc,cargo,libstd-rust-dev-wasm32,lld,gcc,libc6-dev,ca-certificates"
+DEBIAN_PACKAGES: Final = "rustc,cargo,libstd-rust-dev-wasm32,lld,gcc,libc6-dev,ca-certificates"
 INSIDE: Final = "luna"
 """where such a folder gets the sources and keeps what was built from them"""
 BUNDLES: Final = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt")
@@ -50,15 +54,19 @@ class BuildError(Exception):
     """The guests do not compile; the text is the compiler's."""
 
 
-def programs() -> list[str]:
-    """The names of all programs, sorted."""
-    return sorted(path.stem for path in (SOURCES / "src" / "bin").glob("*.rs"))
+def programs(package: Path = SOURCES) -> list[str]:
+    """The names of all programs of a package, sorted."""
+    found = [path.stem for path in (package / "src" / "bin").glob("*.rs")]
+    if (package / "src" / "main.rs").exists():
+        found.append(tomllib.loads((package / "Cargo.toml").read_text(encoding="utf-8"))["package"]["name"])
+    return sorted(found)
 
 
 @dataclass(frozen=True, slots=True)
 class Toolchain:
-    """A cargo that knows the target, and where it sees the sources."""
+    """A cargo that knows the target, and where it sees a package."""
 
+    package: Path
     command: tuple[str, ...]
     environment: Mapping[str, str]
     sources: str
@@ -88,13 +96,13 @@ class Toolchain:
             raise BuildError(f"cargo {arguments[0]} did not end within {timeout_s:.0f} s") from None
 
 
-def find_toolchain(environment: Mapping[str, str] = os.environ) -> Toolchain:
-    """The toolchain to use. Raises NoToolchainError."""
+def find_toolchain(environment: Mapping[str, str] = os.environ, package: Path = SOURCES) -> Toolchain:
+    """The toolchain to use for a package. Raises NoToolchainError."""
     root = environment.get(ROOT_VARIABLE)
-    return _on_path(environment) if not root else _in_folder(Path(root), environment)
+    return _on_path(package, environment) if not root else _in_folder(Path(root), package, environment)
 
 
-def _on_path(environment: Mapping[str, str]) -> Toolchain:
+def _on_path(package: Path, environment: Mapping[str, str]) -> Toolchain:
     cargo, rustc = (shutil.which(name, path=environment.get("PATH")) for name in ("cargo", "rustc"))
     if cargo is None or rustc is None:
         raise NoToolchainError(f"there is no cargo on the path, and {ROOT_VARIABLE} names no folder with one")
@@ -108,10 +116,10 @@ def _on_path(environment: Mapping[str, str]) -> Toolchain:
     if done.returncode != 0 or not Path(done.stdout.strip()).is_dir():
         raise NoToolchainError(f"{rustc} has no {TARGET}; `rustup target add {TARGET}` would add it")
     target = ROOT / "build" / "rust"
-    return Toolchain((cargo,), environment, str(SOURCES), target, str(target))
+    return Toolchain(package, (cargo,), environment, str(package), target, str(target))
 
 
-def _in_folder(root: Path, environment: Mapping[str, str]) -> Toolchain:
+def _in_folder(root: Path, package: Path, environment: Mapping[str, str]) -> Toolchain:
     if not (root / "usr" / "bin" / "cargo").exists():
         raise NoToolchainError(
             f"{ROOT_VARIABLE}={root} holds no /usr/bin/cargo; --bootstrap makes such a folder"
@@ -133,12 +141,13 @@ def _in_folder(root: Path, environment: Mapping[str, str]) -> Toolchain:
     }
     place = root / INSIDE
     return Toolchain(
+        package,
         (chroot, str(root), "/usr/bin/cargo"),
         inside,
-        f"/{INSIDE}/sources",
+        f"/{INSIDE}/{package.name}",
         place / "target",
         f"/{INSIDE}/target",
-        place / "sources",
+        place / package.name,
     )
 
 
@@ -154,13 +163,13 @@ def _trust(root: Path, environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def build(toolchain: Toolchain) -> Path:
-    """Build all programs; the folder with NAME.wasm for each.
+    """Build all programs of the toolchain's package; the folder with NAME.wasm for each.
 
     Raises NoToolchainError when the crates cannot be had, BuildError when something does not compile.
     """
     if toolchain.copy_to is not None:
         shutil.rmtree(toolchain.copy_to, ignore_errors=True)
-        shutil.copytree(SOURCES, toolchain.copy_to, ignore=shutil.ignore_patterns("target"))
+        shutil.copytree(toolchain.package, toolchain.copy_to, ignore=shutil.ignore_patterns("target"))
     fetched = toolchain.cargo("fetch", timeout_s=FETCH_TIMEOUT_S)
     if fetched.returncode != 0:
         raise NoToolchainError(f"the crates are not here and cannot be fetched:\n{fetched.stderr.strip()}")
@@ -168,7 +177,7 @@ def build(toolchain: Toolchain) -> Path:
     if built.returncode != 0:
         raise BuildError(built.stderr)
     OUTPUT.mkdir(parents=True, exist_ok=True)
-    for name in programs():
+    for name in programs(toolchain.package):
         fresh = OUTPUT / f"{name}.{os.getpid()}.new"  # another build may run at the same time
         shutil.copyfile(toolchain.target / TARGET / "debug" / f"{name}.wasm", fresh)
         fresh.replace(OUTPUT / f"{name}.wasm")
@@ -184,7 +193,7 @@ def bootstrap(folder: Path) -> None:
         raise NoToolchainError("there is no debootstrap here; Debian's package of that name brings it")
     if folder.exists() and any(folder.iterdir()):
         raise NoToolchainError(f"{folder} is not empty")
-    command = [debootstrap, "--variant=minbase", f"--include={PACKAGES}", SUITE, str(folder), MIRROR]
+    command = [debootstrap, "--variant=minbase", f"--include={DEBIAN_PACKAGES}", SUITE, str(folder), MIRROR]
     if subprocess.run(command, check=False).returncode != 0:
         raise NoToolchainError(f"debootstrap failed; its log is {folder}/debootstrap/debootstrap.log")
     shutil.copyfile("/etc/resolv.conf", folder / "etc" / "resolv.conf")
@@ -201,11 +210,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if folder is not None:
             bootstrap(folder)
             environment[ROOT_VARIABLE] = str(folder.resolve())
-        output = build(find_toolchain(environment))
+        for package in PACKAGES:
+            output = build(find_toolchain(environment, package))
     except (NoToolchainError, BuildError) as error:
         print(error, file=sys.stderr)
         return 1
-    print(f"built {len(programs())} programs in {output}")
+    print(f"built {sum(len(programs(package)) for package in PACKAGES)} programs in {output}")
     if folder is not None:
         print(f"from now on: export {ROOT_VARIABLE}={environment[ROOT_VARIABLE]}")
     return 0
