@@ -77,23 +77,32 @@ class NodeProcess:
             self._reader.join(timeout_s)
         return code
 
+    @property
+    def pid(self) -> int:
+        """Of the operating system process."""
+        return self.process.pid
+
+    def send(self, number: signal.Signals) -> None:
+        """Send a signal to the process."""
+        self.process.send_signal(number)
+
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
         """Ask it to stop; its exit code."""
-        self.process.send_signal(number)
+        self.send(number)
         return self.wait_exit()
 
     def kill(self) -> None:
         """End it as a crash would."""
-        self.process.kill()
+        self.send(signal.SIGKILL)
         self.wait_exit()
 
     def pause(self) -> None:
         """Freeze it: it keeps its connections and answers nothing."""
-        self.process.send_signal(signal.SIGSTOP)
+        self.send(signal.SIGSTOP)
 
     def resume(self) -> None:
         """Let it go on after `pause`."""
-        self.process.send_signal(signal.SIGCONT)
+        self.send(signal.SIGCONT)
 
     def errors(self) -> str:
         """What it wrote on stderr so far."""
@@ -147,16 +156,16 @@ class NodeProcess:
 
     def threads(self) -> int:
         """Its operating system threads."""
-        return len(list(Path(f"/proc/{self.process.pid}/task").iterdir()))
+        return len(list(Path(f"/proc/{self.pid}/task").iterdir()))
 
     def resident_bytes(self) -> int:
         """Its memory that is in RAM."""
-        pages = int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1])
+        pages = int(Path(f"/proc/{self.pid}/statm").read_text().split()[1])
         return pages * os.sysconf("SC_PAGE_SIZE")
 
     def files(self) -> int:
         """Its open file descriptors."""
-        return len(list(Path(f"/proc/{self.process.pid}/fd").iterdir()))
+        return len(list(Path(f"/proc/{self.pid}/fd").iterdir()))
 
 
 class NodeStarter:
@@ -172,22 +181,29 @@ class NodeStarter:
         }
         self._nodes: list[NodeProcess] = []
 
-    def begin(self, *arguments: str, within: Sequence[str] = ()) -> NodeProcess:
-        """Start `luna-node start` with just these arguments, and do not wait for it.
+    def begin(self, *arguments: str) -> NodeProcess:
+        """Start `luna-node start` with just these arguments, and do not wait for it."""
+        return self.launch([str(BIN / "luna-node")], arguments)
 
-        `within` is a command that runs what follows it, somewhere else.
-        """
+    def launch(
+        self,
+        command: Sequence[str],
+        arguments: Sequence[str],
+        make: Callable[[subprocess.Popen[str], Path, Mapping[str, str]], NodeProcess] = NodeProcess,
+        environment: Mapping[str, str] | None = None,
+    ) -> NodeProcess:
+        """The same with another command, that runs a `luna-node` somewhere, and more of an environment."""
         log = self.folder / f"node-{len(self._nodes)}.log"
         with log.open("w") as errors:
             process = subprocess.Popen(
-                [*within, BIN / "luna-node", "start", *arguments],
-                env=self.environment,
+                [*command, "start", *arguments],
+                env={**self.environment, **(environment or {})},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=errors,
                 text=True,
             )
-        node = NodeProcess(process, log, self.environment)
+        node = make(process, log, self.environment)
         node.read_stdout()
         self._nodes.append(node)
         return node
@@ -207,7 +223,6 @@ class NodeStarter:
         """End every node that still runs."""
         for node in self._nodes:
             if node.process.poll() is None:
-                node.resume()
                 node.kill()
             if node.process.stdout is not None:
                 node.wait_exit()

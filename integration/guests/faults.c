@@ -5,6 +5,9 @@
  *   watcher(i64 process)                              links to a process and monitors it
  *   stop(i64 process)                                 makes a sender send its last message and end
  *   spread(i64 node)                                  starts a collector on another node
+ *   holder()                                          has the name `held` from now on, and waits
+ *   find()                                            looks that name up
+ *   hog(i64 mib)                                      takes so much memory, and waits
  *
  * All but `stop` print how things stand as lines of NAME=NUMBER; the last line holds:
  *
@@ -13,6 +16,9 @@
  *   sender       sent, once it has ended
  *   watcher      links, monitors: how many notices of the death came over each
  *   spread       status of the spawn, 0 for success; node of the new process
+ *   holder       holding, always 1
+ *   find         status, 0 if somebody has it; process, who that is
+ *   hog          taken
  */
 #include "luna.h"
 
@@ -129,7 +135,39 @@ LUNA_EXPORT("spread") void spread(int64_t node) {
     luna_print("status=%d node=%lld\n", status, status == 0 ? luna_node_of(pid) : 0);
 }
 
+/* ---- names ---- */
+
+enum { NAME_LEN = 4 };
+static const char name[] = "held";
+
+static void wait_for_ever(void) {
+    for (;;) lunatic_message_receive(NULL, 0, LUNA_FOREVER);
+}
+
+LUNA_EXPORT("holder") void holder(void) {
+    lunatic_registry_put(name, NAME_LEN, lunatic_distributed_node_id(), lunatic_process_process_id());
+    luna_print("holding=1\n");
+    wait_for_ever();
+}
+
+LUNA_EXPORT("find") void find(void) {
+    int64_t node = 0, process = 0;
+    int32_t status = lunatic_registry_get(name, NAME_LEN, &node, &process);
+    luna_print("status=%d process=%lld\n", status, process);
+}
+
+/* ---- memory ---- */
+
+LUNA_EXPORT("hog") void hog(int64_t mib) {
+    enum { PAGE = 65536 };
+    uintptr_t first = __builtin_wasm_memory_grow(0, (uintptr_t)mib * 16);
+    if (first == (uintptr_t)-1) __builtin_trap();
+    for (int64_t page = 0; page < mib * 16; page++) *(volatile char *)((first + page) * PAGE) = 1;
+    luna_print("taken=1\n");
+    wait_for_ever();
+}
+
 int main(void) {
-    luna_print("start one of the functions: collector, sender, watcher, stop, spread\n");
+    luna_print("start one of the functions: collector, sender, watcher, stop, spread, holder, find, hog\n");
     return 2;
 }

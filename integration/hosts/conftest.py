@@ -1,4 +1,4 @@
-"""Fixtures of the tests on hosts of their own: the image of this working tree, and a cluster of it."""
+"""Fixtures of tests with hosts: clusters on the most real ones there are, and their logs if a test fails."""
 
 from __future__ import annotations
 
@@ -7,32 +7,72 @@ from contextlib import ExitStack
 
 import pytest
 
-from .compose import Cluster, open_cluster
-from .engine import why_no_compose
+from .bed import CONTAINERS, NAMESPACES, Choice, choose_here, keep_evidence, open_cluster
+from .compose import Cluster, open_project
+from .engine import docker, why_no_compose
+from .fault_cluster import FaultCluster
 from .image import ensure_image, ensure_prometheus
+from .surroundings import NotHereError
 
+NOT_TESTED = "NOT TESTED"
+
+_CHOICE = pytest.StashKey[Choice]()
 _FAILED = pytest.StashKey[bool]()
 
 
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Remember that a test failed, for the fixtures that come to their end after it."""
-    report = yield
-    if report.failed:
-        item.stash[_FAILED] = True
-    return report
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """The option to have other hosts than the most real ones."""
+    parser.addoption(
+        "--bed",
+        choices=(CONTAINERS, NAMESPACES),
+        help="what the hosts are (default: containers, if there are any)",
+    )
+
+
+def choice(config: pytest.Config) -> Choice:
+    """What the hosts of this run are."""
+    if _CHOICE not in config.stash:
+        config.stash[_CHOICE] = choose_here(config.getoption("--bed"))
+    return config.stash[_CHOICE]
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Build the image before the first test, whose patience is for tests."""
+    names = {name for item in session.items for name in getattr(item, "fixturenames", ())}
+    chosen = choice(session.config)
+    if session.config.option.collectonly or not names & {"cluster", "image"} or chosen.kind != CONTAINERS:
+        return
+    print("building the image of Luna ...", flush=True)
+    ensure_image()
+    if "prometheus" in names:
+        ensure_prometheus()
+
+
+@pytest.fixture
+def cluster(request: pytest.FixtureRequest) -> Iterator[FaultCluster]:
+    """A network of four hosts, with no node on them yet."""
+    chosen = choice(request.config)
+    if not chosen.kind:
+        pytest.skip(f"{NOT_TESTED}: {'; '.join(chosen.lacking)}")
+    with open_cluster(chosen.kind) as cluster:
+        yield cluster
+        if request.node.stash.get(_FAILED, False):
+            print(f"the logs of all nodes are in {keep_evidence(cluster, request.node.name)}")
 
 
 @pytest.fixture(scope="session")
-def engine() -> None:
-    """Skip where no containers can be run."""
+def engine(pytestconfig: pytest.Config) -> None:
+    """Skip where no containers can be run, or are not wanted."""
+    chosen = choice(pytestconfig)
+    if chosen.kind != CONTAINERS:
+        pytest.skip(f"{NOT_TESTED}: {'; '.join(chosen.lacking) or 'containers were not asked for'}")
     if (reason := why_no_compose()) is not None:
-        pytest.skip(f"there are no containers here: {reason}")
+        pytest.skip(f"{NOT_TESTED}: {reason}")
 
 
 @pytest.fixture(scope="session")
 def image(engine: None) -> str:
-    """The image of this working tree, built now if it was not before."""
+    """The image of this working tree."""
     return ensure_image()
 
 
@@ -43,19 +83,17 @@ def prometheus(engine: None) -> str:
 
 
 @pytest.fixture
-def cluster(request: pytest.FixtureRequest, image: str, prometheus: str) -> Iterator[Cluster]:
-    """A project that runs nothing yet. What its containers wrote is shown if the test fails."""
-    with open_cluster(image, PROMETHEUS_IMAGE=prometheus) as cluster:
-        yield cluster
+def project(request: pytest.FixtureRequest, image: str, prometheus: str) -> Iterator[Cluster]:
+    """The compose file, with nothing running yet. What its containers wrote is shown if the test fails."""
+    with open_project(image, PROMETHEUS_IMAGE=prometheus) as project:
+        yield project
         if request.node.stash.get(_FAILED, False):
-            print(cluster.logs())
+            print(project.logs())
 
 
 @pytest.fixture
 def start_container(image: str) -> Iterator[Callable[..., str]]:
     """Runs a container of the image outside of any cluster, with options of `docker run`; its id."""
-    from .engine import docker
-
     with ExitStack() as containers:
 
         def start(*options: str) -> str:
@@ -64,3 +102,41 @@ def start_container(image: str) -> Iterator[Callable[..., str]]:
             return container
 
         yield start
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call() -> Generator[None, object, object]:
+    """What cannot be made here is not tested, which is no failure."""
+    try:
+        return (yield)
+    except NotHereError as error:
+        pytest.skip(f"{NOT_TESTED}: {error}")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Remember for the fixture whether the test failed."""
+    report = yield
+    if report.when == "call":
+        item.stash[_FAILED] = report.failed
+    return report
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Say on what the tests ran, and how much was not tested."""
+    if _CHOICE not in config.stash:
+        return
+    chosen = config.stash[_CHOICE]
+    skipped = [
+        report for report in terminalreporter.stats.get("skipped", []) if NOT_TESTED in str(report.longrepr)
+    ]
+    terminalreporter.section(f"hosts: {chosen.kind or 'NONE'}")
+    for reason in chosen.lacking:
+        terminalreporter.line(f"no {CONTAINERS if chosen.kind else 'hosts at all'}: {reason}")
+    for report in skipped:
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+        terminalreporter.line(
+            f"{NOT_TESTED}: {report.nodeid}: {reason.partition(f'{NOT_TESTED}: ')[2]}", red=True
+        )

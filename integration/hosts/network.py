@@ -1,7 +1,8 @@
-"""Networks for tests: a namespace for each node, and a switch between them that makes faults on demand.
+"""Networks for tests: some hosts, and a switch between them that makes faults on demand.
 
-Owns the namespaces and what runs in them, from `open_network` on to its end; what an earlier run left that
-did not come to its end is removed first. Needs Linux, root and iproute2; `why_not` says what is missing.
+A host is whatever has a network namespace: one of this machine made for it (`namespace`), or that of a
+container. Owns the devices between the hosts and the switch from `open_network` on to its end. Needs Linux,
+root and iproute2; `why_not` says what is missing.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ import shutil
 import signal
 import struct
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path as File
 
 from .switch import Path, Switch
@@ -28,13 +30,26 @@ _TUN = File("/dev/net/tun")
 _TUNSETIFF, _IFF_TUN, _IFF_NO_PI = 0x400454CA, 0x0001, 0x1000
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A network namespace: what `ip link set netns` calls it, and what runs a command in it."""
+
+    netns: str
+    enter: tuple[str, ...]
+
+
+MakePlace = Callable[[str], contextlib.AbstractContextManager[Place]]
+"""Makes the place of the host it is given, and removes it with all that runs there."""
+
+
 class Network:
     """Some hosts that reach each other. Made by `open_network` only."""
 
-    def __init__(self, hosts: Sequence[str], switch: Switch) -> None:
+    def __init__(self, places: Mapping[str, Place], switch: Switch) -> None:
         self.switch = switch
+        self.places = places
         self._addresses = {
-            host: ipaddress.IPv4Address(f"10.0.0.{number}") for number, host in enumerate(hosts, start=1)
+            host: ipaddress.IPv4Address(f"10.0.0.{number}") for number, host in enumerate(places, start=1)
         }
 
     def address(self, host: str) -> str:
@@ -43,7 +58,7 @@ class Network:
 
     def within(self, host: str) -> list[str]:
         """What to put before a command so that it runs on a host."""
-        return ["ip", "netns", "exec", _namespace(host)]
+        return list(self.places[host].enter)
 
     def cut(self, *pairs: tuple[str, str]) -> None:
         """Drop all packets between each pair of hosts, both ways."""
@@ -95,37 +110,47 @@ def why_not() -> str | None:
 
 
 @contextlib.contextmanager
-def open_network(hosts: Sequence[str], seed: int = 1) -> Iterator[Network]:
-    """A network of some hosts; `seed` decides which packets get lost. All that runs on them is ended."""
+def namespace(host: str) -> Iterator[Place]:
+    """A namespace of this machine. What earlier runs left that did not come to their end is removed first."""
     _remove_abandoned()
-    switch = Switch(seed)
-    network = Network(hosts, switch)
+    name = _namespace(host)
+    _ip("netns", "add", name)
     try:
+        yield Place(name, ("ip", "netns", "exec", name))
+    finally:
+        _remove(name)
+
+
+@contextlib.contextmanager
+def open_network(hosts: Sequence[str], seed: int = 1, place: MakePlace = namespace) -> Iterator[Network]:
+    """A network of some hosts; `seed` decides which packets get lost. All that runs on them is ended."""
+    switch = Switch(seed)
+    with contextlib.ExitStack() as stack:
+        stack.callback(switch.close)
+        network = Network({host: stack.enter_context(place(host)) for host in hosts}, switch)
         for number, host in enumerate(hosts):
-            _make_host(number, host, network, switch)
+            _connect(number, host, network)
         switch.start()
         yield network
-    finally:
-        for host in hosts:
-            _remove(_namespace(host))
-        switch.close()
 
 
-def _make_host(number: int, host: str, network: Network, switch: Switch) -> None:
-    namespace = _namespace(host)
+def _connect(number: int, host: str, network: Network) -> None:
+    place = network.places[host]
     device = f"luna{os.getpid()}-{number}"  # only until it is in the namespace
-    _ip("netns", "add", namespace)
     tunnel = os.open(_TUN, os.O_RDWR | os.O_CLOEXEC)
     try:
         fcntl.ioctl(tunnel, _TUNSETIFF, struct.pack("16sH22x", device.encode(), _IFF_TUN | _IFF_NO_PI))
     except OSError:
         os.close(tunnel)
         raise
-    switch.attach(ipaddress.IPv4Address(network.address(host)).packed, tunnel)
-    _ip("link", "set", device, "netns", namespace, "name", DEVICE)
-    _ip("-n", namespace, "addr", "add", f"{network.address(host)}/24", "dev", DEVICE)
-    _ip("-n", namespace, "link", "set", DEVICE, "mtu", str(MTU), "up")
-    _ip("-n", namespace, "link", "set", "lo", "up")
+    network.switch.attach(ipaddress.IPv4Address(network.address(host)).packed, tunnel)
+    _ip("link", "set", device, "netns", place.netns, "name", DEVICE)
+    for command in (
+        ("addr", "add", f"{network.address(host)}/24", "dev", DEVICE),
+        ("link", "set", DEVICE, "mtu", str(MTU), "up"),
+        ("link", "set", "lo", "up"),
+    ):
+        _run(*place.enter, "ip", *command)
 
 
 def _namespace(host: str) -> str:
@@ -151,5 +176,8 @@ def _remove(namespace: str) -> None:
 
 
 def _ip(*arguments: str) -> str:
-    done = subprocess.run(["ip", *arguments], capture_output=True, text=True, check=True, timeout=30)
-    return done.stdout
+    return _run("ip", *arguments)
+
+
+def _run(*command: str) -> str:
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=30).stdout

@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
+from ..node_process import wait_for
 from .network import PREFIX, Network, open_network, why_not
-from .node_process import wait_for
 
 pytestmark = pytest.mark.skipif(why_not() is not None, reason=f"there are no networks here: {why_not()}")
 

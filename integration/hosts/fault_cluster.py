@@ -11,21 +11,24 @@ import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from luna.proto import control_pb2, node_pb2
-from luna.proto.limits import MODULE_CHUNK_BYTES
+from luna.proto.limits import MIB, MODULE_CHUNK_BYTES
 
+from ..node_process import NodeProcess, wait_for
 from .network import Network
-from .node_process import NodeProcess, NodeStarter, wait_for
+from .surroundings import ORDINARY, Surroundings
 
-GUEST = Path(__file__).parent.parent / "build" / "guests" / "faults.wasm"
+GUEST = Path(__file__).parents[2] / "build" / "guests" / "faults.wasm"
+HOSTS = ("a", "b", "c", "d")
 PORT = 7010
 
 PATIENCE_S = 60.0
 """seconds a test waits for what should take some at most: this machine may be busy."""
 
 CALL_TIMEOUT_S = 30.0
+MEMORY_BYTES = 16 * MIB  # of a process
 _FIGURE = re.compile(r"(\w+)=(\d+)")
 
 
@@ -101,6 +104,7 @@ class Watch:
 
     def __init__(self, node: NodeProcess, watched: Process) -> None:
         self.name = f"{node.name} watching {watched.node.name}"
+        self.watched = watched
         self.watcher = spawn(node, "watcher", watched.pid)
         self.watcher.wait(lambda figures: True, f"{self.name} to begin")
 
@@ -113,37 +117,62 @@ class Watch:
         assert self.watcher.figures() == {"links": times, "monitors": times}, self.name
 
 
+class Hosts(Protocol):
+    """Where nodes run: what it takes to start one on a host of the network."""
+
+    cluster: str
+
+    def begin_on(self, host: str, *arguments: str, around: Surroundings = ORDINARY) -> NodeProcess:
+        """Start `luna-node start` with these arguments and do not wait for it. Raises NotHereError."""
+
+    def state(self, host: str) -> Path:
+        """The state directory of the node on a host."""
+
+    def modules(self, host: str, node: NodeProcess) -> Path:
+        """Where that node keeps modules, also if that is a disk which only it sees."""
+
+
 class FaultCluster:
     """Nodes of one test, each on a host of its name."""
 
-    def __init__(self, starter: NodeStarter, network: Network) -> None:
+    def __init__(self, hosts: Hosts, network: Network) -> None:
+        self.hosts = hosts
         self.network = network
         self.nodes: dict[str, NodeProcess] = {}
-        self._starter = starter
+        self.everybody: list[NodeProcess] = []
+        """all that were ever started"""
 
-    def start(self, *names: str, more: Sequence[str] = ()) -> list[NodeProcess]:
+    def start(
+        self, *names: str, more: Sequence[str] = (), around: Surroundings = ORDINARY
+    ) -> list[NodeProcess]:
         """Start nodes, each joining those before it, and wait until all know each other."""
         for name in names:
-            self.start_one(name, *more)
+            self.start_one(name, *more, around=around)
         self.wait_complete()
         return [self.nodes[name] for name in names]
 
-    def start_one(self, name: str, *more: str) -> NodeProcess:
-        """Start a node, again if need be, with everyone who runs to join; wait until it is ready."""
+    def start_one(
+        self, name: str, *more: str, called: str | None = None, around: Surroundings = ORDINARY
+    ) -> NodeProcess:
+        """Start a node, again if need be, with everyone who runs to join; wait until it is ready.
+
+        It is `called` like its host unless told otherwise.
+        """
         join = [
             argument
             for other, node in self.nodes.items()
             if other != name and node.process.poll() is None
             for argument in ("--join", node.address)
         ]
-        node = self._starter.begin(
-            *("--name", name, "--listen", f"{self.network.address(name)}:{PORT}"),
-            *("--cluster", self._starter.cluster, "--no-discovery", "--insecure", "--threads", "2"),
+        node = self.hosts.begin_on(
+            name,
+            *("--name", called or name, "--listen", f"{self.network.address(name)}:{PORT}"),
+            *("--cluster", self.hosts.cluster, "--no-discovery", "--insecure", "--threads", "2"),
             *join,
             *more,
-            within=self.network.within(name),
+            around=around,
         )
-        node.socket = self._starter.folder / "state" / "luna" / name / "control.sock"
+        self.everybody.append(node)
         node.wait_ready()
         self.nodes[name] = node
         return node
@@ -180,14 +209,24 @@ class FaultCluster:
         }
 
 
-def spawn(node: NodeProcess, entry: str, *params: int, padding: int = 0, guest: Path = GUEST) -> Process:
-    """Start a function of a guest on a node; `padding` makes the module larger by so many bytes."""
+def spawn(
+    node: NodeProcess,
+    entry: str,
+    *params: int,
+    padding: int = 0,
+    memory: int = MEMORY_BYTES,
+    guest: Path = GUEST,
+) -> Process:
+    """Start a function of a guest on a node; `padding` makes the module larger by so many bytes.
+
+    `memory`: bytes the process may have at most.
+    """
     spec = control_pb2.SpawnSpec(
         module_name=guest.name,
         entry=entry,
         params=[node_pb2.Param(i64=param) for param in params],
         config=node_pb2.ProcessConfig(
-            max_memory_bytes=1 << 24,
+            max_memory_bytes=memory,
             can_compile_modules=True,
             can_create_configs=True,
             can_spawn_processes=True,

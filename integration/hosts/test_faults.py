@@ -8,25 +8,21 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from luna.proto.limits import MIB
 
-from .fault_cluster import PATIENCE_S, FaultCluster, Flow, Watch, spawn
-from .network import open_network, why_not
-from .node_process import NodeStarter, wait_for
+from ..node_process import wait_for
+from .fault_cluster import HOSTS, PATIENCE_S, FaultCluster, Flow, Watch, spawn
 
 _log = logging.getLogger(__name__)
 
-pytestmark = [
-    pytest.mark.skipif(why_not() is not None, reason=f"FAULTS BETWEEN NODES ARE NOT TESTED: {why_not()}"),
-    pytest.mark.timeout(300),
-]
+pytestmark = pytest.mark.timeout(300)
 
-HOSTS = ("a", "b", "c", "d")
 MODULE_BYTES = 64 * MIB
 """bytes of a module that is on its way for long enough to be broken off."""
 
@@ -34,12 +30,8 @@ SHORT_S = 1.5
 """seconds of a partition that a session must outlive; the verdict takes five."""
 
 
-@pytest.fixture
-def cluster(nodes: NodeStarter) -> Iterator[FaultCluster]:
-    """A network of four hosts, with no node on them yet."""
-    with open_network(HOSTS) as network:
-        yield FaultCluster(nodes, network)
-        nodes.close()
+def has_reset(cluster: FaultCluster, before: int) -> bool:
+    return cluster.network.switch.resets > before
 
 
 def both_ways(cluster: FaultCluster, one: str, other: str) -> list[Flow]:
@@ -91,7 +83,7 @@ def test_connections_reset_in_mid_stream_lose_and_repeat_nothing(cluster: FaultC
     for _ in range(5):
         before = cluster.network.switch.resets
         assert cluster.network.reset("a", "b") >= 1
-        wait_for(lambda before=before: cluster.network.switch.resets > before, "a reset", PATIENCE_S)
+        wait_for(partial(has_reset, cluster, before), "a reset", PATIENCE_S)
         for flow in flows:
             flow.wait_more()
     check_nothing_lost(flows, watches)
@@ -132,9 +124,9 @@ def test_a_bad_network_loses_and_repeats_nothing(cluster: FaultCluster) -> None:
         check_nothing_lost(flows, watches)
 
 
-def test_a_module_arrives_though_its_transfer_is_broken(cluster: FaultCluster, nodes: NodeStarter) -> None:
+def test_a_module_arrives_though_its_transfer_is_broken(cluster: FaultCluster) -> None:
     a, b = cluster.start("a", "b")
-    folder = nodes.folder / "state" / "luna" / "b" / "modules"
+    folder = cluster.hosts.state("b") / "modules"
     cluster.network.degrade(delay_s=0.05)
     spread = spawn(a, "spread", b.id, padding=MODULE_BYTES)
     wait_for(lambda: spread.figures() or size_of_partial(folder) > MIB, "a transfer", PATIENCE_S)
