@@ -136,7 +136,6 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     for reason in chosen.lacking:
         terminalreporter.line(f"no {CONTAINERS if chosen.kind else 'hosts at all'}: {reason}")
     for report in skipped:
-        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
-        terminalreporter.line(
-            f"{NOT_TESTED}: {report.nodeid}: {reason.partition(f'{NOT_TESTED}: ')[2]}", red=True
-        )
+        said = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+        reason = said.partition(f"{NOT_TESTED}: ")[2]
+        terminalreporter.line(f"{NOT_TESTED}: {report.nodeid}: {reason}", red=True)
