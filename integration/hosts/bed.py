@@ -10,7 +10,7 @@ import secrets
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,10 +53,10 @@ def choose_here(wanted: str | None = None) -> Choice:
 
 
 @contextlib.contextmanager
-def open_cluster(kind: str, seed: int = 1) -> Iterator[FaultCluster]:
-    """A network of HOSTS without nodes yet, on hosts of that kind; all of it is removed at the end.
+def open_cluster(kind: str, names: Sequence[str] = HOSTS, seed: int = 1) -> Iterator[FaultCluster]:
+    """A network of hosts without nodes yet, on hosts of that kind; all of it is removed at the end.
 
-    Builds the image if need be. Raises EngineError.
+    `seed` decides which packets a bad network loses. Builds the image if need be. Raises EngineError.
     """
     folder = Path(tempfile.mkdtemp(prefix="luna-"))  # short: the path of a unix socket is
     name = f"test-{secrets.token_hex(6)}"
@@ -64,7 +64,7 @@ def open_cluster(kind: str, seed: int = 1) -> Iterator[FaultCluster]:
         ContainerHosts(folder, name, ensure_image()) if kind == CONTAINERS else NamespaceHosts(folder, name)
     )
     try:
-        with network.open_network(HOSTS, seed, hosts.place) as net:
+        with network.open_network(names, seed, hosts.place) as net:
             try:
                 yield FaultCluster(hosts, net)
             finally:

@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import secrets
-import shutil
-import tempfile
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
-from integration.fault_cluster import FaultCluster
-from integration.network import open_network, why_not
-from integration.node_process import NodeStarter
+from integration.hosts import bed
+from integration.hosts.fault_cluster import FaultCluster
 
 
 @contextlib.contextmanager
@@ -20,15 +15,8 @@ def open_cluster(names: Sequence[str], seed: int) -> Iterator[FaultCluster]:
 
     Raises RuntimeError where there can be none, with the reason.
     """
-    reason = why_not()
-    if reason is not None:
-        raise RuntimeError(f"no network with faults can be made: {reason}")
-    folder = Path(tempfile.mkdtemp(prefix="luna-soak-"))  # the path of a unix socket is short
-    starter = NodeStarter(folder, f"soak-{secrets.token_hex(6)}")
-    try:
-        with open_network(names, seed) as network:
-            yield FaultCluster(starter, network)
-            starter.close()
-    finally:
-        starter.close()
-        shutil.rmtree(folder, ignore_errors=True)
+    choice = bed.choose_here()
+    if not choice.kind:
+        raise RuntimeError(f"no network with faults can be made: {'; '.join(choice.lacking)}")
+    with bed.open_cluster(choice.kind, names, seed) as cluster:
+        yield cluster

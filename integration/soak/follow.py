@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import grpc
-from integration.fault_cluster import spawn
+from integration.hosts.fault_cluster import spawn
 from integration.node_process import NodeProcess
 
 from luna.proto import control_pb2, node_pb2

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 
 import grpc
-from integration.fault_cluster import FaultCluster
+from integration.hosts.fault_cluster import FaultCluster
 from integration.node_process import NodeProcess, wait_for
 
 from .faults import Fault, Kind

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from integration.network import why_not
+from integration.hosts.network import why_not
 from integration.soak.run import soak
 
 SEED = 4711
