@@ -29,7 +29,7 @@ ASK_TIMEOUT_S: Final = 120.0
 
 
 class Cluster:
-    """One project. Made by `open_cluster` only."""
+    """One project. Made by `open_project` only."""
 
     def __init__(self, project: str, environment: Mapping[str, str]) -> None:
         self.project = project
@@ -107,7 +107,7 @@ def inspect(container: str, what: str) -> str:
 
 
 @contextlib.contextmanager
-def open_cluster(image: str, **settings: str) -> Iterator[Cluster]:
+def open_project(image: str, **settings: str) -> Iterator[Cluster]:
     """A project that nobody else uses and that runs nothing yet; all of it is removed at the end.
 
     `settings` are variables of the compose file. What test runs left that did not come to their end goes

@@ -22,13 +22,13 @@ WAIT_S = 180.0
 HELLO = "build/guests/hello.wasm"
 
 
-def wait_formed(cluster: Cluster, count: int) -> None:
-    wait_for(lambda: cluster.formed(count), f"{count} nodes that see each other", WAIT_S)
+def wait_formed(project: Cluster, count: int) -> None:
+    wait_for(lambda: project.formed(count), f"{count} nodes that see each other", WAIT_S)
 
 
-def ids(cluster: Cluster) -> dict[str, int]:
+def ids(project: Cluster) -> dict[str, int]:
     """The node ids by their names, as the service `cli` tells them."""
-    return {node["name"]: node["id"] for node in cluster.luna_json("nodes")["nodes"]}
+    return {node["name"]: node["id"] for node in project.luna_json("nodes")["nodes"]}
 
 
 def log_of(container: str) -> str:
@@ -36,28 +36,28 @@ def log_of(container: str) -> str:
     return done.stdout + done.stderr
 
 
-def test_three_nodes_find_each_other_and_run_programs_and_more_can_be_added(cluster: Cluster) -> None:
-    cluster.up()
-    wait_formed(cluster, 3)
-    wait_for(lambda: all(map(is_healthy, cluster.nodes())), "healthy nodes", WAIT_S)
-    assert set(ids(cluster)) == {"node-1", "node-2", "node-3"}
+def test_three_nodes_find_each_other_and_run_programs_and_more_can_be_added(project: Cluster) -> None:
+    project.up()
+    wait_formed(project, 3)
+    wait_for(lambda: all(map(is_healthy, project.nodes())), "healthy nodes", WAIT_S)
+    assert set(ids(project)) == {"node-1", "node-2", "node-3"}
 
     for number in (1, 2, 3):
-        done = cluster.luna("spawn", "--node", f"node-{number}", "--follow", HELLO)
+        done = project.luna("spawn", "--node", f"node-{number}", "--follow", HELLO)
         assert done.returncode == 0, done.stderr
         assert f"@node-{number}" in done.stderr
         assert 'the child says "hello, world"' in done.stdout
 
-    cluster.up("--scale", "node=5")
-    wait_formed(cluster, 5)
-    cluster.up("--scale", "node=2")
-    wait_formed(cluster, 2)
+    project.up("--scale", "node=5")
+    wait_formed(project, 5)
+    project.up("--scale", "node=2")
+    wait_formed(project, 2)
 
 
-def test_prometheus_scrapes_every_node(cluster: Cluster) -> None:
-    cluster.up()
-    wait_formed(cluster, 3)
-    address = cluster.compose("port", "metrics", "9090").strip()
+def test_prometheus_scrapes_every_node(project: Cluster) -> None:
+    project.up()
+    wait_formed(project, 3)
+    address = project.compose("port", "metrics", "9090").strip()
 
     def ask(query: str) -> list[Any]:
         with urllib.request.urlopen(f"http://{address}/api/v1/query?query={query}", timeout=30) as answer:
@@ -76,94 +76,120 @@ def _quietly(condition: Any) -> bool:
         return False  # it does not listen yet
 
 
-def test_stopping_is_leaving(cluster: Cluster) -> None:
-    cluster.up()
-    wait_formed(cluster, 3)
-    leaver, witness = cluster.container(2), cluster.container(1)
+def test_stopping_is_leaving(project: Cluster) -> None:
+    project.up()
+    wait_formed(project, 3)
+    leaver, witness = project.container(2), project.container(1)
     docker("stop", leaver, timeout_s=WAIT_S)
     assert inspect(leaver, "{{.State.ExitCode}}") == "0"
-    wait_for(lambda: cluster.sees(witness, "node-1", "node-3"), "two nodes", WAIT_S)
+    wait_for(lambda: project.sees(witness, "node-1", "node-3"), "two nodes", WAIT_S)
     events = json.loads(docker("exec", witness, "luna", "events", "--json"))["data"]["events"]
     kinds = [event["kind"] for event in events if event["node"] == "node-2"]
     assert "left" in kinds, events
     assert "died" not in kinds, events
 
-    cluster.compose("stop")
-    assert [inspect(container, "{{.State.ExitCode}}") for container in cluster.nodes()] == ["0"] * 3
-    assert all("SIGTERM received" in log_of(container) for container in cluster.nodes())
+    project.compose("stop")
+    assert [inspect(container, "{{.State.ExitCode}}") for container in project.nodes()] == ["0"] * 3
+    assert all("SIGTERM received" in log_of(container) for container in project.nodes())
 
 
-def test_ctrl_c_stops_all_nodes_cleanly(cluster: Cluster) -> None:
+def test_ctrl_c_stops_all_nodes_cleanly(project: Cluster) -> None:
     with subprocess.Popen(
-        cluster.command("up"),
-        env=cluster.environment,
+        project.command("up"),
+        env=project.environment,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     ) as compose:
         try:
-            wait_formed(cluster, 3)
+            wait_formed(project, 3)
             compose.send_signal(signal.SIGINT)
             compose.wait(WAIT_S)
         finally:
             compose.kill()
-    assert [inspect(container, "{{.State.ExitCode}}") for container in cluster.nodes()] == ["0"] * 3
-    assert all("SIGTERM received" in log_of(container) for container in cluster.nodes())
+    assert [inspect(container, "{{.State.ExitCode}}") for container in project.nodes()] == ["0"] * 3
+    assert all("SIGTERM received" in log_of(container) for container in project.nodes())
 
 
 def test_a_node_that_crashes_is_started_again_and_one_that_was_asked_to_leave_is_not(
-    cluster: Cluster,
+    project: Cluster,
 ) -> None:
-    cluster.up()
-    wait_formed(cluster, 3)
-    before = ids(cluster)
-    victim = cluster.container(2)
+    project.up()
+    wait_formed(project, 3)
+    before = ids(project)
+    victim = project.container(2)
     pid = json.loads(docker("exec", victim, "luna", "status", "--json"))["data"]["os_pid"]
     run(["docker", "exec", victim, "sh", "-c", f"kill -9 {pid}"], check=False)
     wait_for(lambda: int(inspect(victim, "{{.RestartCount}}")) > 0, "a restart", WAIT_S)
-    wait_formed(cluster, 3)
-    after = ids(cluster)
+    wait_formed(project, 3)
+    after = ids(project)
     assert {name for name in before if before[name] != after[name]} == {"node-2"}
 
-    done = cluster.luna("leave", "node-3")
+    done = project.luna("leave", "node-3")
     assert done.returncode == 0, done.stderr
-    wait_for(lambda: not is_running(cluster.container(3)), "the end of node-3", WAIT_S)
-    wait_formed(cluster, 2)
-    assert inspect(cluster.container(3), "{{.State.ExitCode}} {{.RestartCount}}") == "0 0"
+    wait_for(lambda: not is_running(project.container(3)), "the end of node-3", WAIT_S)
+    wait_formed(project, 2)
+    assert inspect(project.container(3), "{{.State.ExitCode}} {{.RestartCount}}") == "0 0"
 
 
-def test_a_killed_node_is_missed_and_comes_back_under_its_name(cluster: Cluster) -> None:
-    cluster.up()
-    wait_formed(cluster, 3)
-    before = ids(cluster)
-    docker("kill", cluster.container(2))
-    wait_for(lambda: cluster.sees(cluster.container(1), "node-1", "node-3"), "two nodes", WAIT_S)
-    cluster.up()
-    wait_formed(cluster, 3)
-    assert {name for name, number in ids(cluster).items() if number != before[name]} == {"node-2"}
+def test_a_killed_node_is_missed_and_comes_back_under_its_name(project: Cluster) -> None:
+    project.up()
+    wait_formed(project, 3)
+    before = ids(project)
+    docker("kill", project.container(2))
+    wait_for(lambda: project.sees(project.container(1), "node-1", "node-3"), "two nodes", WAIT_S)
+    project.up()
+    wait_formed(project, 3)
+    assert {name for name, number in ids(project).items() if number != before[name]} == {"node-2"}
 
 
-def test_modules_survive_down_and_up_and_are_gone_after_down_with_volumes(cluster: Cluster) -> None:
+def test_modules_survive_down_and_up_and_are_gone_after_down_with_volumes(project: Cluster) -> None:
     def kept() -> list[str]:
         found = docker(
-            "exec", cluster.container(2), "sh", "-c", "cd /var/lib/luna && find . -path './node-2/*' -type f"
+            "exec", project.container(2), "sh", "-c", "cd /var/lib/luna && find . -path './node-2/*' -type f"
         )
         return sorted(path for path in found.split() if "/modules/" in path or "/cache/" in path)
 
-    cluster.up()
-    wait_formed(cluster, 3)
-    assert cluster.luna("spawn", "--node", "node-2", "--follow", HELLO).returncode == 0
+    project.up()
+    wait_formed(project, 3)
+    assert project.luna("spawn", "--node", "node-2", "--follow", HELLO).returncode == 0
     first = kept()
     assert any("/modules/" in path for path in first)
     assert any("/cache/" in path for path in first)
 
-    cluster.compose("down")
-    cluster.up()
-    wait_formed(cluster, 3)
+    project.compose("down")
+    project.up()
+    wait_formed(project, 3)
     assert set(first) <= set(kept())
 
-    cluster.compose("down", "--volumes")
-    cluster.up()
-    wait_formed(cluster, 3)
+    project.compose("down", "--volumes")
+    project.up()
+    wait_formed(project, 3)
     assert not any("/modules/" in path for path in kept())
+
+
+def test_a_node_that_loses_its_network_is_given_up_and_comes_back_with_it(project: Cluster) -> None:
+    project.up()
+    wait_formed(project, 3)
+    before = ids(project)
+    cut_off, witness = project.container(2), project.container(1)
+    [network] = json.loads(inspect(cut_off, "{{json .NetworkSettings.Networks}}"))
+    docker("network", "disconnect", network, cut_off)
+    wait_for(lambda: project.sees(witness, "node-1", "node-3"), "two nodes", WAIT_S)
+    wait_for(lambda: project.sees(cut_off, "node-2"), "one node that is alone", WAIT_S)
+    docker("network", "connect", network, cut_off)
+    wait_formed(project, 3)
+    assert ids(project) == before
+
+
+def test_a_paused_node_is_given_up_and_comes_back_when_it_goes_on(project: Cluster) -> None:
+    project.up()
+    wait_formed(project, 3)
+    before = ids(project)
+    paused, witness = project.container(3), project.container(1)
+    docker("pause", paused)
+    wait_for(lambda: project.sees(witness, "node-1", "node-2"), "two nodes", WAIT_S)
+    docker("unpause", paused)
+    wait_formed(project, 3)
+    assert ids(project) == before
