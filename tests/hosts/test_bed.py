@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-
 from integration.hosts.bed import CONTAINERS, NAMESPACES, Choice, choose
 
 NO_NETWORK, NO_ENGINE = "namespaces need root", "no container engine answers"
