@@ -396,6 +396,16 @@ class Peering:
         """Another node answers at the address of one that was declared dead: it will not come back."""
         self._reunion.forget(node_id)
 
+    def moved(self, now_s: float, address: str) -> None:
+        """Peers reach this node at another address from now on. Raises InvalidError if it is malformed."""
+        if self.leaving:
+            return
+        before = self.membership.own
+        now = self.membership.update_own(address=address)
+        self._act(now_s, [Event(EventKind.UPDATED, now, before)], "it has moved")
+        for peer in self._peers.values():
+            peer.keeper.retry(now_s)  # those that cannot dial here hear of it this way
+
     def leave(self) -> None:
         """This node leaves: nobody is dialed, judged or obeyed any more."""
         self.leaving = True
@@ -408,7 +418,7 @@ class Peering:
             node = event.member.node
             match event.kind:
                 case EventKind.UPDATED | EventKind.RECOVERED if node.id in self._peers:
-                    self._peers[node.id].info = node  # it may have moved
+                    self._update(now_s, self._peers[node.id], node)
                 case EventKind.JOINED:
                     self._reunion.forget(node.id)
                     self._add(now_s, node)
@@ -455,6 +465,11 @@ class Peering:
         keeper = Keeper(now_s, dials=self.own.id < node.id, timings=self._timings)
         peer = self._peers[node.id] = Peer(node, keeper)
         self._do(now_s, peer, keeper.tick(now_s))
+
+    def _update(self, now_s: float, peer: Peer, node: NodeInfo) -> None:
+        has_moved, peer.info = peer.info.address != node.address, node
+        if has_moved:
+            peer.keeper.retry(now_s)
 
     def _drop(self, node_id: int, reason: str) -> None:
         peer = self._peers.pop(node_id, None)

@@ -166,27 +166,53 @@ def candidate_ports(listen: Address | None) -> tuple[str, range]:
     return DEFAULT_HOST, range(DEFAULT_PORT, DEFAULT_PORT + DEFAULT_PORT_TRIES)
 
 
+def is_literal(host: str) -> bool:
+    """Whether `host` is written as an IP address."""
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def is_wildcard(host: str) -> bool:
+    """Whether `host` stands for all addresses of this machine."""
+    return is_literal(host) and ipaddress.ip_address(host).is_unspecified
+
+
 def advertised_host(host: str) -> str:
     """The host that peers dial for a node that listens on `host`: itself, or for a wildcard this machine's
     address on its default route (loopback if it has none)."""
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
+    if not is_wildcard(host):
         return host
-    if not address.is_unspecified:
-        return host
-    family, probe, fallback = (
-        (socket.AF_INET, "192.0.2.1", "127.0.0.1")
-        if address.version == 4
-        else (socket.AF_INET6, "2001:db8::1", "::1")
+    return routed_host(host) or ("127.0.0.1" if ipaddress.ip_address(host).version == 4 else "::1")
+
+
+def routed_host(wildcard: str) -> str | None:
+    """This machine's address on its default route, of the version of a wildcard; None if it has no route."""
+    family, probe = (
+        (socket.AF_INET, "192.0.2.1")
+        if ipaddress.ip_address(wildcard).version == 4
+        else (socket.AF_INET6, "2001:db8::1")
     )
     # Connecting a datagram socket sends nothing: it only makes the kernel choose a source address.
     with socket.socket(family, socket.SOCK_DGRAM) as probe_socket:
         try:
             probe_socket.connect((probe, 9))
         except OSError:
-            return fallback
+            return None
         return str(probe_socket.getsockname()[0])
+
+
+def is_own_host(host: str) -> bool:
+    """Whether an IP address is one of this machine's."""
+    family = socket.AF_INET if ipaddress.ip_address(host).version == 4 else socket.AF_INET6
+    with socket.socket(family, socket.SOCK_DGRAM) as probe_socket:
+        try:
+            probe_socket.bind((host, 0))
+        except OSError:
+            return False
+        return True
 
 
 def default_state_root(environment: Mapping[str, str] = os.environ) -> Path:

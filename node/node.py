@@ -16,7 +16,6 @@ import grpc.aio
 import structlog
 import trio
 
-from luna.cluster._zeroconf import ZeroconfDiscovery
 from luna.cluster.keeping import Timings
 from luna.cluster.members import NodeInfo
 from luna.cluster.membership import Membership
@@ -28,6 +27,7 @@ from luna.node.groups import NodeGroups
 from luna.node.joining import Joiner
 from luna.node.message_modules import MessageModules
 from luna.node.modules import MAX_STORED_BYTES
+from luna.node.moving import Discovering, follow_address
 from luna.node.names import ClusterNames
 from luna.node.node_modules import NodeModules, open_modules
 from luna.node.node_queries import NodeQueries
@@ -115,7 +115,9 @@ async def _run(options: NodeOptions, node: Node, on_ready: Callable[[NodeRecord]
             await bridge.run(transport.start, parts.peers, parts.peers.hand_over, parts.add_services)
             record = NodeRecord(own.name, own.id, str(state.socket), own.address, os.getpid(), own.started_ms)
             with announced(state, record):
-                nursery.start_soon(_join, options, node, parts.peers, own, bridge, nursery, record, on_ready)
+                nursery.start_soon(
+                    _join, options, node, parts.peers, listen, bridge, nursery, record, on_ready
+                )
                 reason = await node.wait_stopping()
             _log.info("stopping", why=reason)
             with trio.move_on_after(LEAVE_TIMEOUT_S):
@@ -238,7 +240,7 @@ async def _join(
     options: NodeOptions,
     node: Node,
     peers: Peers,
-    own: NodeInfo,
+    listen: Address,
     bridge: Bridge,
     nursery: trio.Nursery,
     record: NodeRecord,
@@ -252,14 +254,11 @@ async def _join(
         return
     for target in options.join:
         nursery.start_soon(joiner.keep_joined, target, name=f"join {target}")
+    discovering = Discovering(bridge, peers, joiner)
     if options.discovery:
-        discovery = ZeroconfDiscovery(own)
-
-        def on_found(address: str, node_id: int, name: str, cluster: str) -> None:
-            bridge.post_to_trio(joiner.found, address, node_id, name, cluster)
-
         nursery.start_soon(joiner.meet_found, name="meet discovered nodes")
-        nursery.start_soon(bridge.run, discovery.run, on_found, name="discovery")
+        nursery.start_soon(discovering.run, name="discovery")
+    nursery.start_soon(follow_address, listen.host, peers, discovering.again, name="address")
     on_ready(record)
 
 

@@ -152,6 +152,11 @@ class Peers:
                 )
             # It took this node for dead, and may now hear that it lives.
 
+    def moved(self, address: str) -> None:
+        """Peers reach this node at another address (HOST:PORT) from now on."""
+        self.peering.moved(trio.current_time(), address)
+        self.changed()
+
     async def meet(self, hello: node_pb2.Hello) -> node_pb2.Hello:
         """Answer a Meet (the `PeerHandlers` side)."""
         await trio.lowlevel.checkpoint()
@@ -292,6 +297,10 @@ class Peers:
                 _log.warning("node declared dead", peer=node.name, id=node.id, why=reason)
             case EventKind.REFUSED:
                 _log.debug("a rumour was refused", peer=node.name, id=node.id)
+            case EventKind.UPDATED if event.other is not None and event.other.node.address != node.address:
+                before = event.other.node.address
+                _log.info("node moved", peer=node.name, id=node.id, address=node.address, before=before)
+                self.bridge.post_to_asyncio(self.transport.drop_channel, before)
             case _:
                 _log.info(f"node {event.kind.value}", peer=node.name, id=node.id)
         if event.kind in _PUBLISHED:

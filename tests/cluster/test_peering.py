@@ -482,6 +482,42 @@ def test_both_sides_of_a_mutual_verdict_are_members_again_with_a_new_session() -
     assert low.session(high) == high.session(low) != 0
 
 
+def test_a_node_that_moved_tells_all_and_is_dialed_at_its_new_address_at_once() -> None:
+    low, high, other = mesh(3)
+    high.peering.moved(high.now_s, "10.0.0.99:1")
+    told = high.actions.gossip()
+    assert {(node_id, member.node.address) for node_id, [member] in told.items()} == {
+        (low.id, "10.0.0.99:1"),
+        (other.id, "10.0.0.99:1"),
+    }
+    low.break_stream(high)
+    low.peering.attempt_failed(low.now_s, low.peer(high), gone=False)
+    low.actions.take()
+    low.peering.gossip(low.now_s, told[low.id])
+    low.peering.tick(low.now_s)
+    assert low.actions.take() == [("attempt", high.id)]
+    assert low.peer(high).info.address == "10.0.0.99:1"
+
+
+def test_a_node_that_moved_is_heard_of_by_who_has_no_connection_to_it_when_it_reminds_it() -> None:
+    low, high = connected()
+    low.break_stream(high)
+    high.break_stream(low)
+    high.actions.take()
+    high.peering.moved(high.now_s, "10.0.0.99:1")
+    high.peering.tick(high.now_s)
+    assert ("attempt", low.id) in high.actions.take()
+    low.peering.met(low.now_s, high.peering.hello(low.id))
+    assert low.peer(high).info.address == "10.0.0.99:1"
+
+
+def test_a_node_that_is_leaving_does_not_move() -> None:
+    low, _ = connected()
+    low.peering.leave()
+    low.peering.moved(low.now_s, "10.0.0.99:1")
+    assert low.info.address == low.peering.own.address
+
+
 def test_the_dead_are_met_again_from_time_to_time() -> None:
     low, high = connected()
     low.break_stream(high)

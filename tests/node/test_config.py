@@ -15,6 +15,8 @@ from luna.node.config import (
     check_reach,
     default_state_root,
     is_loopback,
+    is_own_host,
+    is_wildcard,
     parse_address,
     parse_labels,
 )
@@ -89,6 +91,21 @@ def test_a_wildcard_is_advertised_as_a_concrete_address() -> None:
     assert advertised_host("a.example") == "a.example"
     assert advertised_host("0.0.0.0") != "0.0.0.0"
     assert advertised_host("::") != "::"
+
+
+def test_a_machine_knows_its_own_addresses() -> None:
+    assert is_own_host("127.0.0.1")
+    assert not is_own_host("192.0.2.1")  # reserved for documentation
+    assert not is_own_host("2001:db8::1")
+
+
+def test_a_wildcard_is_told_from_addresses_and_names() -> None:
+    assert [is_wildcard(host) for host in ("0.0.0.0", "::", "127.0.0.1", "a.example")] == [
+        True,
+        True,
+        False,
+        False,
+    ]
 
 
 def test_bad_options_are_invalid() -> None:

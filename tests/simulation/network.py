@@ -95,7 +95,7 @@ class Network:
     def listener(self, address: str) -> SimulatedNode | None:
         """The node that accepts connections at an address."""
         node = self.world.running.get(host_of(address))
-        return None if node is None or node.stopped else node
+        return None if node is None or node.stopped or node.address != address else node
 
     # --- connections ------------------------------------------------------------------------
 
@@ -133,6 +133,12 @@ class Network:
         for end in list(self.ends):
             if end.node is node:
                 end.close()
+
+    def lose_all(self, node: SimulatedNode) -> None:
+        """The address of a node's connections is no more: both kernels give them up."""
+        for end in list(self.ends):
+            if end.node is node:
+                self.reset(end)
 
     def is_refused(self, node: SimulatedNode, address: str, then: Callable[[bool], None]) -> None:
         """Find out whether the kernel at an address refuses connections."""
@@ -318,9 +324,9 @@ class End:
             self.side.broken("no answer to pings")
 
 
-def address_of(host: int) -> str:
-    """Where the node of a host listens."""
-    return f"host{host}:4710"
+def address_of(host: int, moves: int = 0) -> str:
+    """Where the node of a host listens, after so many moves."""
+    return f"host{host}:{4710 + moves}"
 
 
 def host_of(address: str) -> int:

@@ -67,7 +67,9 @@ class SimulatedNode:
         world.started += 1
         world.names_given[self.name] += 1
         started_ms = int((WORLD_BEGAN_S + world.now_s + skew_s) * 1000)
-        info = NodeInfo(self.id, self.name, "simulated", address_of(host), started_ms=started_ms)
+        self.address = address_of(host)
+        self._moves = 0
+        info = NodeInfo(self.id, self.name, "simulated", self.address, started_ms=started_ms)
         self.membership = Membership(info)
         self.peering = Peering(self.membership, self, Random(world.random.random()), world.timings)
         self.core = Core(self)
@@ -118,6 +120,19 @@ class SimulatedNode:
         for action, args in deferred:
             self.world.after(0.0, self, action, *args)
         self.world.network.look_at({self.host})
+
+    def move(self, notices_after_s: float) -> None:
+        """Its host has another address from now on, which it notices later."""
+        self._moves += 1
+        self.address = address_of(self.host, self._moves)
+        if self.world.tracing:
+            self._trace(f"moves to {self.address}")
+        self.world.network.lose_all(self)
+        self.world.after(notices_after_s, self, self._moved, self.address)
+
+    def _moved(self, address: str) -> None:
+        self.peering.moved(self.world.now_s, address)
+        self.changed()
 
     def leave(self) -> None:
         """Say goodbye to all, and stop."""

@@ -83,6 +83,28 @@ def test_a_frozen_node_is_dead_in_time_and_a_member_again_when_it_thaws(seed: in
     assert frozen.membership.own.incarnation > 0
 
 
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("away_s", [0.0, 2 * TIMEOUT_S])
+@pytest.mark.parametrize("last_to_dial", [False, True])
+def test_a_node_that_gets_another_address_is_reached_there(
+    seed: int, away_s: float, last_to_dial: bool
+) -> None:
+    cluster = cluster_of(4, seed)
+    before = ids(cluster)
+    mover = (max if last_to_dial else min)(cluster.nodes.values(), key=lambda node: node.id)
+    paths = sides_of(cluster.hosts, [mover.host])
+    block(cluster.world, paths)
+    cluster.world.run_for(away_s)
+    unblock(cluster.world, paths)
+    mover.move(notices_after_s=1.0)
+    cluster.rest(HEALED_S)
+    assert ids(cluster) == before
+    for node in cluster.nodes.values():
+        member = node.membership.get(mover.id)
+        assert member is not None
+        assert member.node.address == mover.address
+
+
 def test_a_pause_shorter_than_the_timeout_ends_no_session() -> None:
     cluster = cluster_of(3)
     cluster.world.promises.may_end = never
