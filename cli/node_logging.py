@@ -74,9 +74,17 @@ def set_up_logging(log_format: str, log_filter: LogFilter) -> None:
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
         )
     )
+    handler.addFilter(_spare_traceback)
     # Libraries report their own bugs at these levels; their everyday talk is not for the log of a node.
     logging.basicConfig(level=max(log_filter.level_of(""), logging.WARNING), handlers=[handler], force=True)
     _tell_problems(log_filter)
+
+
+def _spare_traceback(record: logging.LogRecord) -> bool:
+    """Spare zeroconf the traceback of what the network refuses: it is no bug, and the message names it."""
+    if record.name == "zeroconf" and record.exc_info and isinstance(record.exc_info[1], OSError):
+        record.exc_info = None
+    return True
 
 
 def set_up_program_logging(log_filter: LogFilter) -> None:

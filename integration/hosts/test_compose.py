@@ -169,18 +169,29 @@ def test_modules_survive_down_and_up_and_are_gone_after_down_with_volumes(projec
     assert not any("/modules/" in path for path in kept())
 
 
-def test_a_node_that_loses_its_network_is_given_up_and_comes_back_with_it(project: Cluster) -> None:
+@pytest.mark.parametrize("is_taken", [False, True], ids=["address free", "address taken"])
+def test_a_node_that_loses_its_network_is_given_up_and_comes_back_with_it(
+    project: Cluster, is_taken: bool
+) -> None:
     project.up()
     wait_formed(project, 3)
     before = ids(project)
-    cut_off, witness = project.container(2), project.container(1)
+    # The others dial the one with the highest id: they have to learn its address if it gets another one.
+    name = max(before, key=lambda name: before[name])
+    others = sorted(set(before) - {name})
+    cut_off, witness = (project.container(int(node[-1])) for node in (name, others[0]))
     [network] = json.loads(inspect(cut_off, "{{json .NetworkSettings.Networks}}"))
     docker("network", "disconnect", network, cut_off)
-    wait_for(lambda: project.sees(witness, "node-1", "node-3"), "two nodes", WAIT_S)
-    wait_for(lambda: project.sees(cut_off, "node-2"), "one node that is alone", WAIT_S)
+    wait_for(lambda: project.sees(witness, *others), "two nodes", WAIT_S)
+    wait_for(lambda: project.sees(cut_off, name), "one node that is alone", WAIT_S)
+    if is_taken:  # engines give the lowest free address first
+        project.compose("run", "--detach", "--entrypoint", "sleep", "cli", "infinity")
     docker("network", "connect", network, cut_off)
     wait_formed(project, 3)
     assert ids(project) == before
+    address = inspect(cut_off, "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}")
+    members = project.luna_json("nodes")["nodes"]
+    assert [member["address"] for member in members if member["name"] == name] == [f"{address}:7010"]
 
 
 def test_a_paused_node_is_given_up_and_comes_back_when_it_goes_on(project: Cluster) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 
 import pytest
 import structlog
@@ -56,6 +57,22 @@ def test_frames_stand_below_their_record_of_a_node(capfd: pytest.CaptureFixture[
     assert first.endswith("process 1 failed: why")
     assert frames == ["  0: f", "  1: g"]
     assert json.loads(as_json)["stack"] == "  0: f\n  1: g"
+
+
+def test_tracebacks_are_for_bugs_and_not_for_a_network_that_is_gone(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    set_up_logging("text", parse("", "warning"))
+    library = logging.getLogger("zeroconf")
+    for error in (OSError(101, "Network is unreachable"), KeyError("a bug")):
+        try:
+            raise error
+        except type(error):
+            library.warning("Error: %s", error, exc_info=True)
+    first, _, rest = said(capfd).partition("\n")
+    assert "Network is unreachable" in first
+    assert rest.count("Traceback") == 1
+    assert "a bug" in rest.splitlines()[0]
 
 
 def test_program_s_log_has_the_form_of_env_logger(capfd: pytest.CaptureFixture[str]) -> None:
