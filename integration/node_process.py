@@ -163,6 +163,10 @@ class NodeProcess:
         pages = int(Path(f"/proc/{self.pid}/statm").read_text().split()[1])
         return pages * os.sysconf("SC_PAGE_SIZE")
 
+    def mappings(self) -> int:
+        """Its mappings of memory."""
+        return Path(f"/proc/{self.process.pid}/maps").read_text().count("\n")
+
     def files(self) -> int:
         """Its open file descriptors."""
         return len(list(Path(f"/proc/{self.pid}/fd").iterdir()))

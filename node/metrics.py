@@ -40,6 +40,21 @@ _TOTALS = (
     ("nodes_expelled", "Nodes that sent what no correct node sends."),
 )
 
+_HELD = (
+    "stores",
+    "futures",
+    "stacks",
+    "signals",
+    "configs",
+    "modules",
+    "outputs",
+    "requests",
+    "timers",
+    "environments",
+)
+"""what the native core counts of what it holds; all but modules, outputs and environments is nothing when
+nothing runs"""
+
 _MODULES = (
     ("stored_bytes", "Bytes of modules in the store on disk."),
     ("memory_bytes", "Bytes of modules kept in memory for want of a disk."),
@@ -122,6 +137,11 @@ class MetricsPage(Collector):
             statistics.messages_sent_remote,
         )
         yield self._counter("preemptions", "Times a process used up its time slice.", statistics.preempted)
+        held = self._family(GaugeMetricFamily, "held", "Things that the native core holds now.", "kind")
+        counters = self._runtime.counters()
+        for kind in _HELD:
+            held.add_metric([*self._labels.values(), kind], counters[kind])
+        yield held
         totals = self._totals()
         for name, text in _TOTALS:
             yield self._counter(name, text, getattr(totals, name))

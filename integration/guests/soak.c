@@ -4,6 +4,10 @@
  *   sink()                                                       takes the messages of one flood
  *   asker(i64 to, i64 pause_ms)                                  numbered questions, each after the last answer
  *   answerer()                                                   answers one asker
+ *   nursery(i64 kind, i64 pause_ms)                              starts children, one after the other, on all nodes
+ *   timers(i64 to, i64 pause_ms)                                 messages in the future, half of them cancelled
+ *   clock()                                                      takes those of one such process
+ *   names(i64 pause_ms)                                          has processes found, or started, by name
  *   stop(i64 process, i64 orphaned)                              has one of these finish
  *
  * The ledger is what they print: a line for each event, a letter and the numbers
@@ -20,6 +24,14 @@
  *   S TIME NUMBER             how far it is; every REPORT_MS
  *   T TIME COUNT P50 P99 MAX  answers since the last such line, and how long they took, in microseconds
  *   E TIME NUMBER             the end; nothing comes after it
+ *   C TIME BORN REFUSED GREETED ENDED LINKS LOST STRANGE
+ *                             nursery: children born, and births that were refused; greetings of children; ends
+ *                             told by monitor and by link, and how many of these because a node was gone; whatever
+ *                             came that had to come otherwise
+ *   R TIME ROUND CANCELLED    timers: 16 were set, and which bits of them were cancelled in time
+ *   W TIME ROUND ARRIVED AGAIN
+ *                             clock: which bits of them arrived, which once more
+ *   N TIME DONE WRONG         names: operations done, and those with a wrong result
  *
  * A flood or an asker sends only while it is linked, so what it sends after a D is behind the U of a new session.
  */
@@ -27,7 +39,7 @@
 
 #include "luna.h"
 
-enum { NUMBERED = 1, ANSWER, STOP, NEWS, LINK, SETTLED }; /* tags */
+enum { NUMBERED = 1, ANSWER, STOP, NEWS, LINK, SETTLED, TIMED }; /* tags */
 enum { REPORT_MS = 1000, MOST_BYTES = 1 << 20, MOST_SAMPLES = 4096 };
 enum { CLOCK_REALTIME = 0, CLOCK_MONOTONIC = 1 };
 enum { NODE_UP = 1 };
@@ -321,6 +333,264 @@ LUNA_EXPORT("asker") void asker(int64_t to, int64_t pause_ms) {
     end();
 }
 
+/* ---- children ---- */
+
+enum { MOST_CHILDREN = 8, MOST_NODES = 16 };
+enum { BRIEF, CRASHING }; /* kinds of children */
+
+/* A child's life: a greeting, then a normal end or a trap. */
+LUNA_EXPORT("child") void child(int64_t parent, int64_t kind) {
+    int64_t self = lunatic_process_process_id();
+    luna_send(parent, NUMBERED, &self, sizeof self);
+    if (kind == CRASHING) {
+        lunatic_process_sleep_ms(random_between(0, 200));
+        __builtin_trap();
+    }
+}
+
+static struct child {
+    int64_t pid;
+    int has_greeted, has_link, has_monitor;
+} children[MOST_CHILDREN];
+
+static int64_t born, refused, greeted, ended, links, lost, strange;
+
+static struct child *child_of(int64_t pid) {
+    for (int i = 0; i < MOST_CHILDREN; i++) {
+        if (children[i].pid == pid) return &children[i];
+    }
+    return NULL;
+}
+
+/* Links have the child's place as their tag, since a notice of a link does not name the process. */
+static void bear(int64_t kind, struct child *place) {
+    int64_t nodes[MOST_NODES], pid = 0;
+    int64_t tag = kind == CRASHING ? 100 + (place - children) : 0;
+    int32_t count = lunatic_distributed_get_nodes(nodes, MOST_NODES);
+    if (count <= 0) return;
+    int64_t node = nodes[random_between(0, count - 1)];
+    int32_t status = luna_distributed_spawn_monitored(
+        tag, node, LUNA_OWN, lunatic_distributed_module_id(), "child", 5,
+        LUNA_PARAMS(luna_i64(lunatic_process_process_id()), luna_i64(kind)), &pid);
+    if (status != 0) {
+        lunatic_error_drop(pid);
+        refused++;
+        return;
+    }
+    born++;
+    *place = (struct child){pid, 0, tag != 0, 1};
+}
+
+static void forget_if_told(struct child *of) {
+    if (!of->has_link && !of->has_monitor) of->pid = 0;
+}
+
+static void take_end(int64_t kind) {
+    int32_t reason = luna_message_exit_reason();
+    struct child *of = child_of(lunatic_message_get_process_id());
+    int32_t expected = kind == CRASHING ? LUNA_EXIT_FAILURE : LUNA_EXIT_NORMAL;
+    ended++;
+    if (of == NULL || of->pid == 0 || !of->has_monitor) {
+        strange++;
+        return;
+    }
+    if (reason == LUNA_EXIT_NO_CONNECTION) lost++;
+    else if (reason != expected || !of->has_greeted) strange++; /* its greeting is in front of its end */
+    of->has_monitor = 0;
+    forget_if_told(of);
+}
+
+static void take_link_end(void) {
+    int64_t place = lunatic_message_get_tag() - 100;
+    int32_t reason = luna_message_exit_reason();
+    links++;
+    if (place < 0 || place >= MOST_CHILDREN || !children[place].has_link) {
+        strange++;
+        return;
+    }
+    if (reason != LUNA_EXIT_NO_CONNECTION && reason != LUNA_EXIT_FAILURE) strange++;
+    children[place].has_link = 0;
+    forget_if_told(&children[place]);
+}
+
+static void take_of_children(int64_t kind, int64_t timeout_ms) {
+    switch (lunatic_message_receive(NULL, 0, timeout_ms)) {
+        case LUNA_TIMEOUT: return;
+        case LUNA_LINK_DIED: take_link_end(); return;
+        case LUNA_PROCESS_DIED: take_end(kind); return;
+    }
+    if (lunatic_message_get_tag() == STOP) {
+        take_stop();
+        return;
+    }
+    int64_t pid = 0;
+    lunatic_message_read_data(&pid, sizeof pid);
+    struct child *of = child_of(pid);
+    greeted++;
+    if (pid == 0 || of == NULL || of->has_greeted) strange++;
+    else of->has_greeted = 1;
+}
+
+static int count_children(void) {
+    int count = 0;
+    for (int i = 0; i < MOST_CHILDREN; i++) count += children[i].pid != 0;
+    return count;
+}
+
+static void tell_children(void) {
+    luna_print("C %lld %lld %lld %lld %lld %lld %lld %lld\n", now_ms(), born, refused, greeted, ended, links, lost,
+               strange);
+}
+
+LUNA_EXPORT("nursery") void nursery(int64_t kind, int64_t pause_ms) {
+    lunatic_process_die_when_link_dies(0);
+    while (phase == RUNNING) {
+        struct child *place = child_of(0);
+        if (place != NULL) bear(kind, place);
+        take_of_children(kind, place == NULL ? LUNA_FOREVER : pause_ms);
+        if (is_due()) tell_children();
+    }
+    while (count_children() > 0) take_of_children(kind, LUNA_FOREVER);
+    take_of_children(kind, 0); /* one that is told twice */
+    tell_children();
+    number = born;
+    end();
+}
+
+/* ---- timers ---- */
+
+enum { ROUND = 16, LONGEST_MS = 200, ROUNDS_KEPT = 64 };
+
+LUNA_EXPORT("timers") void timers(int64_t to, int64_t pause_ms) {
+    begin(to);
+    while (phase == RUNNING) {
+        while (take(0) >= 0) {}
+        if (is_ready()) {
+            int64_t ids[ROUND], cancelled = 0;
+            number++;
+            for (int i = 0; i < ROUND; i++) {
+                int64_t content[3] = {lunatic_process_process_id(), number, i};
+                lunatic_message_create_data(TIMED, sizeof content);
+                lunatic_message_write_data(content, sizeof content);
+                ids[i] = lunatic_timer_send_after(partner, random_between(LONGEST_MS / 10, LONGEST_MS));
+            }
+            for (int i = 0; i < ROUND; i += 2) {
+                if (lunatic_timer_cancel_timer(ids[i])) cancelled |= 1 << i;
+            }
+            luna_print("R %lld %lld %lld\n", now_ms(), number, cancelled);
+        }
+        int64_t until = now_ms() + pause_ms;
+        for (int64_t left = pause_ms; left > 0 && phase == RUNNING; left = until - now_ms()) take(left);
+    }
+    lunatic_process_sleep_ms(LONGEST_MS); /* so that the last of them are on their way */
+    while (phase == FINISHING && !is_ready() && !is_gone) take(LUNA_FOREVER);
+    if (phase == FINISHING && !is_gone) {
+        int64_t last[3] = {lunatic_process_process_id(), 0, 0};
+        luna_send(partner, NUMBERED, last, sizeof last);
+        while (phase == FINISHING && has_monitor) take(LUNA_FOREVER); /* the clock ends */
+    }
+    end();
+}
+
+/* The rounds of which some arrived lately; older ones are told and forgotten. */
+static struct {
+    int64_t round;
+    int64_t arrived, again;
+} rounds[ROUNDS_KEPT];
+
+static void tell_round(int i) {
+    if (rounds[i].round != 0) {
+        luna_print("W %lld %lld %lld %lld\n", now_ms(), rounds[i].round, rounds[i].arrived, rounds[i].again);
+    }
+    rounds[i].round = rounds[i].arrived = rounds[i].again = 0;
+}
+
+LUNA_EXPORT("clock") void clock_process(void) {
+    begin(0);
+    for (int is_last = 0; phase == RUNNING && !is_last;) {
+        int64_t tag = take(LUNA_FOREVER);
+        if (tag != TIMED && tag != NUMBERED) continue;
+        int64_t content[3];
+        if (lunatic_message_read_data(content, sizeof content) != sizeof content) __builtin_trap();
+        is_last = tag == NUMBERED;
+        if (tag == TIMED) {
+            int i = (int)(content[1] % ROUNDS_KEPT);
+            if (rounds[i].round != content[1]) tell_round(i);
+            rounds[i].round = content[1];
+            rounds[i].again |= rounds[i].arrived & 1 << content[2];
+            rounds[i].arrived |= 1 << content[2];
+            number = content[1];
+        }
+        if (partner == 0) {
+            partner = content[0];
+            is_up = 1;
+            arm();
+        }
+    }
+    for (int i = 0; i < ROUNDS_KEPT; i++) tell_round(i);
+    end();
+}
+
+/* ---- names ---- */
+
+enum { SHARED_NAMES = 6 };
+
+/* What a shared name stands for: ends when it is asked to, or when its name is lost to another. */
+LUNA_EXPORT("holder") void holder(void) {
+    while (phase == RUNNING) take(LUNA_FOREVER);
+}
+
+static int64_t done, wrong;
+
+/* A name nobody else uses: on the node of its process it is found from `put` on until `remove`. */
+static void use_own_name(void) {
+    char name[32];
+    int64_t self = lunatic_process_process_id(), node = 0, process = 0;
+    uint32_t length = (uint32_t)snprintf(name, sizeof name, "own-%llx", (unsigned long long)self);
+    lunatic_registry_put(name, length, lunatic_distributed_node_id(), self);
+    if (lunatic_registry_get(name, length, &node, &process) != 0 || process != self) wrong++;
+    lunatic_registry_remove(name, length);
+    if (lunatic_registry_get(name, length, &node, &process) == 0) wrong++;
+    done += 4;
+}
+
+/* A name all nodes use: it stands for a holder, found or started; now and then it is ended. */
+static void use_shared_name(void) {
+    char name[32];
+    int64_t node = 0, process = 0, orphaned = 1;
+    uint32_t length = (uint32_t)snprintf(name, sizeof name, "shared-%d", (int)random_between(1, SHARED_NAMES));
+    int32_t status = lunatic_process_get_or_spawn(name, length, 0, LUNA_OWN, LUNA_OWN, "holder", 6, LUNA_NO_PARAMS,
+                                                  &node, &process);
+    if (status == 1) lunatic_error_drop(process);
+    else if (random_between(1, 8) == 1) luna_send(process, STOP, &orphaned, sizeof orphaned);
+    done++;
+}
+
+LUNA_EXPORT("names") void names(int64_t pause_ms) {
+    while (phase == RUNNING) {
+        use_own_name();
+        use_shared_name();
+        take(pause_ms);
+        if (is_due()) luna_print("N %lld %lld %lld\n", now_ms(), done, wrong);
+    }
+    luna_print("N %lld %lld %lld\n", now_ms(), done, wrong);
+    end();
+}
+
+/* What the shared names stand for, in their order, 0 for nothing; with `ends`, and ends those. */
+LUNA_EXPORT("holders") void holders(int64_t ends) {
+    int64_t orphaned = 1;
+    for (int i = 1; i <= SHARED_NAMES; i++) {
+        char name[32];
+        int64_t node = 0, process = 0;
+        uint32_t length = (uint32_t)snprintf(name, sizeof name, "shared-%d", i);
+        if (lunatic_registry_get(name, length, &node, &process) != 0) process = 0;
+        luna_print("H %lld %d %lld\n", now_ms(), i, process);
+        if (ends && process != 0) luna_send(process, STOP, &orphaned, sizeof orphaned);
+    }
+    end();
+}
+
 /* ---- the end ---- */
 
 LUNA_EXPORT("stop") void stop(int64_t process, int64_t orphaned) {
@@ -328,6 +598,6 @@ LUNA_EXPORT("stop") void stop(int64_t process, int64_t orphaned) {
 }
 
 int main(void) {
-    luna_print("start one of the functions: flood, sink, asker, answerer, stop\n");
+    luna_print("start one of the functions that the source names, such as flood\n");
     return 2;
 }

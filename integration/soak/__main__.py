@@ -8,6 +8,7 @@ import random
 import sys
 from pathlib import Path
 
+from .report import write_report
 from .run import soak
 
 
@@ -30,6 +31,9 @@ def main() -> int:
     except RuntimeError as error:
         print(f"no soak: {error}", file=sys.stderr)
         return 2
+    options.report.parent.mkdir(parents=True, exist_ok=True)
+    options.report.write_text(write_report(outcome))
+    print(f"the report: {options.report}")
     for finding in outcome.findings:
         print(f"BROKEN: {finding.promise}: {finding.text}", file=sys.stderr)
     if outcome.findings:

@@ -12,6 +12,7 @@ from integration.hosts.fault_cluster import FaultCluster
 from integration.node_process import NodeProcess, wait_for
 
 from .faults import Fault, Kind
+from .figures import METRICS
 from .workload import Workload
 
 RESET_PAUSE_S = 0.2
@@ -58,7 +59,7 @@ class Injector:
     def _make(self, fault: Fault) -> None:
         network, nodes = self._cluster.network, fault.nodes
         match fault.kind:
-            case Kind.KILL | Kind.LEAVE:
+            case Kind.KILL | Kind.LEAVE:  # RESTARTS
                 self._replace(nodes[0], fault)
             case Kind.PAUSE_SHORT | Kind.PAUSE_LONG:
                 node = self._cluster.nodes[nodes[0]]
@@ -92,7 +93,7 @@ class Injector:
             former.kill()
         self._workload.lose(former)
         time.sleep(fault.duration_s)
-        self._cluster.start_one(name)
+        self._cluster.start_one(name, *METRICS)
         self._wait_whole()
         self._workload.replace(self._cluster.nodes[name])
 

@@ -49,13 +49,18 @@ class Gap:
 
 
 def judge_pair(pair: Pair) -> Iterator[Finding]:
-    """Everything that is wrong between two processes."""
-    for ledger, partner in ((pair.source, pair.target), (pair.target, pair.source)):
-        yield from judge_account(ledger)
-        yield from judge_notices(ledger, partner)
+    """Everything that is wrong between two processes that exchange numbered messages."""
+    yield from judge_partners(pair)
     yield from judge_direction(pair.name, pair.source, pair.target)
     if pair.answers:
         yield from judge_direction(f"{pair.name}, answers", pair.target, pair.source, are_answers=True)
+
+
+def judge_partners(pair: Pair) -> Iterator[Finding]:
+    """What is wrong with their accounts and with what each was told of the other."""
+    for ledger, partner in ((pair.source, pair.target), (pair.target, pair.source)):
+        yield from judge_account(ledger)
+        yield from judge_notices(ledger, partner)
 
 
 def judge_account(ledger: Ledger) -> Iterator[Finding]:

@@ -28,6 +28,11 @@ class Kind(enum.StrEnum):
     SENT = "S"
     TIMES = "T"
     END = "E"
+    CHILDREN = "C"
+    ROUND = "R"
+    ROUND_CAME = "W"
+    NAMES = "N"
+    HOLDER = "H"
 
 
 class Reason(enum.IntEnum):
@@ -41,7 +46,17 @@ class Reason(enum.IntEnum):
     NO_CONNECTION = 5
 
 
-_NUMBERS = {Kind.LINK: 2, Kind.MONITOR: 2, Kind.GOT: 2, Kind.TIMES: 4}
+_NUMBERS = {
+    Kind.LINK: 2,
+    Kind.MONITOR: 2,
+    Kind.GOT: 2,
+    Kind.TIMES: 4,
+    Kind.CHILDREN: 7,
+    Kind.ROUND: 2,
+    Kind.ROUND_CAME: 3,
+    Kind.NAMES: 2,
+    Kind.HOLDER: 2,
+}
 """how many numbers follow the time; 1 of all others"""
 
 

@@ -4,45 +4,60 @@ from __future__ import annotations
 
 import logging
 import time
-from dataclasses import dataclass, field
+from functools import partial
+
+from integration.fault_cluster import FaultCluster
 
 from .cluster import open_cluster
 from .faults import plan
-from .inject import Injected, Injector
-from .judge import Finding
+from .figures import METRICS
+from .inject import Injector
+from .leaks import has_settled, is_at_rest, judge_leaks
+from .outcome import Outcome
+from .sampler import Sampler, settle
 from .workload import Workload
 
 NODES = ("a", "b", "c")
+
+WARM_UP_S = 4.0
+"""seconds of each kind of work before the figures that nothing may exceed afterwards"""
+
 _log = logging.getLogger(__name__)
 
 
-@dataclass(slots=True)
-class Outcome:
-    """What came of a soak."""
-
-    seed: int
-    minutes: float
-    faults: list[Injected] = field(default_factory=list)
-    findings: list[Finding] = field(default_factory=list)
-
-
 def soak(minutes: float, seed: int) -> Outcome:
-    """Run one; raises RuntimeError where there can be no cluster."""
+    """Run one. Raises RuntimeError where there can be no cluster."""
     outcome = Outcome(seed, minutes)
     with open_cluster(NODES, seed) as cluster:
-        cluster.start(*NODES)
+        cluster.start(*NODES, more=METRICS)
+        _warm_up(cluster, outcome)
         workload = Workload(cluster.nodes)
-        workload.begin()
-        injector = Injector(cluster, workload)
-        for fault in plan(seed, NODES, minutes * 60):
-            outcome.faults.append(injector.inject(fault))
-        _log.info("the end: every process finishes")
-        begin_s = time.monotonic()
-        workload.finish()
-        _log.info("finished after %.1f s", time.monotonic() - begin_s)
-        outcome.findings.extend(workload.judge())
-        for work in workload.works:
-            _log.debug(
-                "%s: %s / %s", work.name, work.source.ledger.entries[-1:], work.target.ledger.entries[-1:]
-            )
+        outcome.works = workload.works
+        with Sampler(cluster.nodes) as sampler:
+            outcome.samples = sampler.samples
+            outcome.begin_s = time.time()
+            workload.begin()
+            injector = Injector(cluster, workload)
+            for fault in plan(seed, NODES, minutes * 60):
+                outcome.faults.append(injector.inject(fault))
+            _log.info("the end: every process finishes")
+            begin_s = time.monotonic()
+            workload.finish()
+            outcome.end_s = time.time()
+            _log.info("finished after %.1f s", time.monotonic() - begin_s)
+            outcome.findings.extend(workload.judge())
+            for name, node in cluster.nodes.items():
+                before, restarts = outcome.before[name], outcome.restarts
+                outcome.after[name] = settle(node, partial(has_settled, before, restarts))
+                outcome.findings.extend(judge_leaks(name, before, outcome.after[name], restarts))
     return outcome
+
+
+def _warm_up(cluster: FaultCluster, outcome: Outcome) -> None:
+    workload = Workload(cluster.nodes)
+    workload.begin()
+    time.sleep(WARM_UP_S)
+    workload.finish()
+    outcome.findings.extend(workload.judge())
+    for name, node in cluster.nodes.items():
+        outcome.before[name] = settle(node, is_at_rest)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from integration.hosts.network import why_not
+from integration.soak.report import write_report
 from integration.soak.run import soak
 
 SEED = 4711
@@ -14,4 +15,5 @@ MINUTES = 1.0
 @pytest.mark.timeout(900)
 def test_a_minute_under_faults_breaks_no_promise() -> None:
     outcome = soak(MINUTES, SEED)
+    write_report(outcome)
     assert [f"{finding.promise}: {finding.text}" for finding in outcome.findings] == []

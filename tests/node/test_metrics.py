@@ -35,6 +35,11 @@ GUEST = b"""(module
   (data (i32.const 0) "guest::runs")
   (func (export "_start") (call $increment (i32.const 0) (i32.const 11))))"""
 
+WAITER = b"""(module
+  (import "lunatic::message" "receive" (func $receive (param i32 i32 i64) (result i32)))
+  (memory (export "memory") 1)
+  (func (export "_start") (drop (call $receive (i32.const 0) (i32.const 0) (i64.const -1)))))"""
+
 
 def parse(page: bytes) -> dict[str, Metric]:
     """Families by name; no name comes twice."""
@@ -124,6 +129,12 @@ async def test_a_page_shows_the_runtime_its_guests_and_its_peers() -> None:
         assert value(found, "luna_node_messages_sent") == 0
         assert value(found, "luna_node_signals_sent_remote") == 1  # the kill
         assert value(found, "luna_node_preemptions") >= 0
+        assert (
+            value(found, "luna_node_held", kind="stores")
+            == value(found, "luna_node_held", kind="stacks")
+            == 0
+        )
+        assert value(found, "luna_node_held", kind="modules") == 1
         assert value(found, "luna_node_peers") == 2
         assert value(found, "luna_node_peer_connected", peer="beta") == 1
         assert value(found, "luna_node_peer_connected", peer="gamma") == 0
@@ -141,6 +152,17 @@ async def test_a_page_shows_the_runtime_its_guests_and_its_peers() -> None:
         assert value(found, "luna_node_peer_bytes_received", peer="beta") == 0
         assert value(found, "luna_node_peer_signals_received", peer="beta") == 0
         assert len(found["luna_node_peer_connected"].samples) == 1
+
+
+async def test_a_page_shows_what_a_process_that_waits_holds() -> None:
+    async with open_runtime(threads=1) as runtime:
+        metrics = MetricsPage(runtime, {})
+        pid = await runtime.spawn(await runtime.load_module(WAITER, "waiter"))
+        found = parse(await metrics.render())
+        assert value(found, "luna_node_held", kind="stores") == 1
+        assert value(found, "luna_node_held", kind="stacks") == 1
+        runtime.kill(pid)
+        await wait_for(lambda: not runtime.exists(pid))
 
 
 async def test_a_runtime_without_a_cluster_has_no_peers() -> None:
