@@ -165,7 +165,7 @@ class NodeProcess:
 
     def mappings(self) -> int:
         """Its mappings of memory."""
-        return Path(f"/proc/{self.process.pid}/maps").read_text().count("\n")
+        return Path(f"/proc/{self.pid}/maps").read_text().count("\n")
 
     def files(self) -> int:
         """Its open file descriptors."""

@@ -55,10 +55,10 @@ class Figures:
 def take_figures(node: NodeProcess) -> Figures:
     """Raises FiguresError."""
     try:
-        page = _Page(fetch_page(node.process.pid))
+        page = _Page(fetch_page(node.pid))
         return Figures(
             time_s=time.time(),
-            os_pid=node.process.pid,
+            os_pid=node.pid,
             resident_bytes=node.resident_bytes(),
             mappings=node.mappings(),
             files=node.files(),

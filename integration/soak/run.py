@@ -6,7 +6,7 @@ import logging
 import time
 from functools import partial
 
-from integration.fault_cluster import FaultCluster
+from integration.hosts.fault_cluster import FaultCluster
 
 from .cluster import open_cluster
 from .faults import plan
