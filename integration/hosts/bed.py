@@ -6,6 +6,7 @@ Owns the choice, and what is kept of a cluster whose test failed.
 from __future__ import annotations
 
 import contextlib
+import functools
 import secrets
 import shutil
 import subprocess
@@ -52,6 +53,12 @@ def choose_here(wanted: str | None = None) -> Choice:
     return choose(wanted, network.why_not(), engine.why_not)
 
 
+@functools.cache
+def image_of_this_run() -> str:
+    """Luna's image, built once, whatever changes in the working tree meanwhile. Raises EngineError."""
+    return ensure_image()
+
+
 @contextlib.contextmanager
 def open_cluster(kind: str, names: Sequence[str] = HOSTS, seed: int = 1) -> Iterator[FaultCluster]:
     """A network of hosts without nodes yet, on hosts of that kind; all of it is removed at the end.
@@ -60,9 +67,11 @@ def open_cluster(kind: str, names: Sequence[str] = HOSTS, seed: int = 1) -> Iter
     """
     folder = Path(tempfile.mkdtemp(prefix="luna-"))  # short: the path of a unix socket is
     name = f"test-{secrets.token_hex(6)}"
-    hosts = (
-        ContainerHosts(folder, name, ensure_image()) if kind == CONTAINERS else NamespaceHosts(folder, name)
-    )
+    hosts: ContainerHosts | NamespaceHosts
+    if kind == CONTAINERS:
+        hosts = ContainerHosts(folder, name, image_of_this_run())
+    else:
+        hosts = NamespaceHosts(folder, name)
     try:
         with network.open_network(names, seed, hosts.place) as net:
             try:

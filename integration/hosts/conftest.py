@@ -7,11 +7,11 @@ from contextlib import ExitStack
 
 import pytest
 
-from .bed import CONTAINERS, NAMESPACES, Choice, choose_here, keep_evidence, open_cluster
+from .bed import CONTAINERS, NAMESPACES, Choice, choose_here, image_of_this_run, keep_evidence, open_cluster
 from .compose import Cluster, open_project
 from .engine import docker, why_no_compose
 from .fault_cluster import FaultCluster
-from .image import ensure_image, ensure_prometheus
+from .image import ensure_prometheus
 from .surroundings import NotHereError
 
 NOT_TESTED = "NOT TESTED"
@@ -43,7 +43,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     if session.config.option.collectonly or not names & {"cluster", "image"} or chosen.kind != CONTAINERS:
         return
     print("building the image of Luna ...", flush=True)
-    ensure_image()
+    image_of_this_run()
     if "prometheus" in names:
         ensure_prometheus()
 
@@ -73,7 +73,7 @@ def engine(pytestconfig: pytest.Config) -> None:
 @pytest.fixture(scope="session")
 def image(engine: None) -> str:
     """The image of this working tree."""
-    return ensure_image()
+    return image_of_this_run()
 
 
 @pytest.fixture(scope="session")
