@@ -20,7 +20,7 @@ METRICS_PORT = 7020
 METRICS = ("--metrics", f"127.0.0.1:{METRICS_PORT}")
 """arguments of a node whose figures are taken"""
 
-PAGE_TIMEOUT_S = 5.0
+PAGE_TIMEOUT_S = 2.0
 """seconds a node may take for its page; one that is frozen never answers"""
 
 _CLONE_NEWNET = 0x40000000
@@ -48,8 +48,8 @@ class Figures:
     messages_sent: int
     """since it started, as are those below"""
     processes_spawned: int
-    bytes_sent: int
-    """to all peers"""
+    bytes_sent: Mapping[str, int]
+    """by peer; one that is gone is not there"""
 
 
 def take_figures(node: NodeProcess) -> Figures:
@@ -68,7 +68,7 @@ def take_figures(node: NodeProcess) -> Figures:
             held=page.by("luna_node_held", "kind"),
             messages_sent=page.sum("luna_node_messages_sent"),
             processes_spawned=page.sum("luna_node_processes_spawned"),
-            bytes_sent=page.sum("luna_node_peer_bytes_sent"),
+            bytes_sent=page.by("luna_node_peer_bytes_sent", "peer"),
         )
     except (OSError, http.client.HTTPException) as error:
         raise FiguresError(f"{node.name} does not tell its figures: {error!r}") from error

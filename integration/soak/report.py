@@ -12,6 +12,7 @@ from importlib.metadata import version
 from luna.proto.limits import MIB
 
 from . import series
+from .figures import Figures
 from .judge import COMPLETE, INTACT, NO_LOSS, ORDER, TOLD_ONCE
 from .judge_others import NAMES, SPAWNS, TIMERS
 from .leaks import NO_LEAK, Row, compare
@@ -98,11 +99,10 @@ def _plots(outcome: Outcome) -> Iterable[str]:
     ]
     nodes = outcome.samples.items()
     sent = [
-        series.rate(name, samples, lambda sample: sample.messages_sent, begin_s) for name, samples in nodes
+        series.rate(name, samples, lambda sample: {"": sample.messages_sent}, begin_s)
+        for name, samples in nodes
     ]
-    data = [
-        series.rate(name, samples, lambda sample: sample.bytes_sent / MIB, begin_s) for name, samples in nodes
-    ]
+    data = [series.rate(name, samples, _mib_sent, begin_s) for name, samples in nodes]
     memory = [series.memory(name, samples, begin_s) for name, samples in nodes]
     chats = [work.parts[0].ledger for work in outcome.works if work.kind == "chat"]
 
@@ -114,6 +114,10 @@ def _plots(outcome: Outcome) -> Iterable[str]:
     yield figure("Bytes sent to other nodes by each node, a second", data, "MiB")
     yield figure("Round trip of a question to another node", series.latency(chats, begin_s), "ms")
     yield figure("Resident memory of each node", memory, "MiB")
+
+
+def _mib_sent(figures: Figures) -> dict[str, float]:
+    return {peer: sent / MIB for peer, sent in figures.bytes_sent.items()}
 
 
 def _work(outcome: Outcome) -> str:

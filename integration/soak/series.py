@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import pairwise
+from statistics import median
 
 from luna.proto.limits import MIB
 
@@ -16,14 +17,23 @@ LONGEST_STEP_S = 4.0
 """seconds between two samples above which their rate means nothing: the node was frozen or away"""
 
 
-def rate(name: str, samples: Sequence[Figures], total: Callable[[Figures], float], begin_s: float) -> Line:
-    """How much a total of a node grows each second; not across a restart."""
+def rate(
+    name: str, samples: Sequence[Figures], total: Callable[[Figures], Mapping[str, float]], begin_s: float
+) -> Line:
+    """How much totals of a node grow each second, together; not across a restart.
+
+    Totals about a peer begin anew with a new one of that name, and are not there in between.
+    """
     points: list[Point] = []
     for one, other in pairwise(samples):
         step_s = other.time_s - one.time_s
         if one.os_pid == other.os_pid and 0 < step_s <= LONGEST_STEP_S:
-            points.append((other.time_s - begin_s, (total(other) - total(one)) / step_s))
+            points.append((other.time_s - begin_s, _growth(total(one), total(other)) / step_s))
     return Line(name, points)
+
+
+def _growth(before: Mapping[str, float], after: Mapping[str, float]) -> float:
+    return sum(max(0.0, value - before[name]) for name, value in after.items() if name in before)
 
 
 def memory(name: str, samples: Sequence[Figures], begin_s: float) -> Line:
@@ -44,7 +54,7 @@ def latency(ledgers: Iterable[Ledger], begin_s: float) -> list[Line]:
     return [
         Line(
             "p50",
-            [(float(second), sorted(values)[len(values) // 2]) for second, values in sorted(medians.items())],
+            [(float(second), median(values)) for second, values in sorted(medians.items())],
         ),
         Line("p99", [(float(second), value) for second, value in sorted(worst.items())]),
     ]

@@ -90,7 +90,7 @@ IDLE = Figures(
     held={**dict.fromkeys(EXACT_HELD, 0), "modules": 1, "configs": 2},
     messages_sent=0,
     processes_spawned=0,
-    bytes_sent=0,
+    bytes_sent={},
 )
 
 
