@@ -21,6 +21,11 @@ _EOF: Any = grpc.aio.EOF  # type: ignore[attr-defined]  # missing in the publish
 
 _MS = 1000
 
+IDLE_CONNECTION_S = 15.0
+"""seconds after which a server closes a connection that carries no call: those to members are made anew in a
+millisecond, and gRPC never closes one that was established just when its channel was given up, which a network
+that is cut and healed leaves behind time and again."""
+
 Options = tuple[tuple[str, int], ...]
 
 # Slack above the limit of a frame: one that is only somewhat too large gets an error of ours, with a reason;
@@ -55,6 +60,7 @@ def server_options(timings: Timings = DEFAULT_TIMINGS) -> Options:
     return (
         *_keepalive(timings),
         *_MESSAGE_SIZES,
+        ("grpc.max_connection_idle_ms", int(IDLE_CONNECTION_S * _MS)),
         ("grpc.so_reuseport", 0),  # else two nodes share one port, and each gets some of the calls
         ("grpc.http2.min_ping_interval_without_data_ms", ping_ms),
         ("grpc.http2.min_recv_ping_interval_without_data_ms", ping_ms),

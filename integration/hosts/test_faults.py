@@ -16,7 +16,7 @@ import pytest
 
 from luna.proto.limits import MIB
 
-from ..node_process import wait_for
+from ..node_process import NodeProcess, wait_for
 from .fault_cluster import HOSTS, PATIENCE_S, FaultCluster, Flow, Watch, spawn
 
 _log = logging.getLogger(__name__)
@@ -241,6 +241,23 @@ def test_two_nodes_that_do_not_reach_each_other_keep_those_that_reach_both(
     for flow in kept:
         flow.finish()
     check_told_once(watches, lambda one, other: "c" not in (one, other))
+
+
+def test_partitions_leave_no_connections_behind(cluster: FaultCluster) -> None:
+    nodes = cluster.start("a", "b")
+    before = [node.files() for node in nodes]
+    for _ in range(3):
+        cluster.network.cut(("a", "b"))
+        cluster.wait_gone("b", "a")
+        time.sleep(SHORT_S)  # attempts to meet again, which begin in vain
+        cluster.network.heal()
+        cluster.wait_complete()
+    for node, files in zip(nodes, before, strict=True):
+        wait_for(partial(has_files, node, files), f"{node.name} with no more than {files} files", PATIENCE_S)
+
+
+def has_files(node: NodeProcess, most: int) -> bool:
+    return node.files() <= most
 
 
 # --- peers that do not read ------------------------------------------------------------------

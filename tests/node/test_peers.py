@@ -14,6 +14,7 @@ import trio.lowlevel
 
 from luna.cluster.keeping import Timings
 from luna.cluster.link_layer import Link
+from luna.node import streams
 from luna.node.bridge import Bridge
 from luna.node.session import Session
 from luna.node.status import JoinRefusedError
@@ -53,6 +54,22 @@ async def test_two_nodes_connect_whoever_joins(
         other.send(one.id, b"back")
         await wait_for(lambda: other.received(one.id) == [b"there"])
         await wait_for(lambda: one.received(other.id) == [b"back"])
+
+
+async def test_a_connection_without_calls_is_closed_and_a_session_is_not(
+    bridge: Bridge, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(streams, "IDLE_CONNECTION_S", 1.0)
+    states: list[grpc.ChannelConnectivity] = []
+    async with open_peer_node(bridge, 1, "a", tmp_path) as a, open_peer_node(bridge, 2, "b", tmp_path) as b:
+        await connect(a, b)
+        with grpc.insecure_channel(b.address, options=(("grpc.enable_http_proxy", 0),)) as idle:
+            idle.subscribe(states.append, try_to_connect=True)
+            await wait_for(lambda: grpc.ChannelConnectivity.READY in states)
+            await wait_for(lambda: states[-1] is grpc.ChannelConnectivity.IDLE)
+        assert [node.peers.peering.statistics().sessions_ended for node in (a, b)] == [0, 0]
+        a.send(b.id, b"still there")
+        await wait_for(lambda: b.received(a.id) == [b"still there"])
 
 
 async def test_many_messages_arrive_in_order(bridge: Bridge, tmp_path: Path) -> None:
