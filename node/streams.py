@@ -22,9 +22,9 @@ _EOF: Any = grpc.aio.EOF  # type: ignore[attr-defined]  # missing in the publish
 _MS = 1000
 
 IDLE_CONNECTION_S = 15.0
-"""seconds after which a server closes a connection that carries no call: those to members are made anew in a
-millisecond, and gRPC never closes one that was established just when its channel was given up, which a network
-that is cut and healed leaves behind time and again."""
+"""seconds after which a server closes a connection that carries no call. Those to members are made anew in a
+millisecond; and gRPC keeps for good one that was established just when its channel was given up, which a
+network that is cut and healed leaves behind time and again."""
 
 Options = tuple[tuple[str, int], ...]
 

@@ -55,7 +55,6 @@ cdef void close_peers(Runtime* runtime) noexcept nogil:
         pthread_mutex_lock(&peer.inbound_lock)
         if not peer.down:
             take_down(peer, &told, &released)
-        forget_peer_config(peer)
         pthread_mutex_unlock(&peer.inbound_lock)
         peer = peer.next
     for index in range(released.size()):
@@ -158,6 +157,7 @@ cdef void take_down(Peer* peer, vector[int64_t]* told, vector[Waiter]* released)
     empty(peer)
     pthread_mutex_unlock(&peer.lock)
     drop_partial(&peer.partial)
+    forget_peer_config(peer)
 
 
 cdef uint32_t current_session(Runtime* runtime, int node_id) noexcept nogil:

@@ -25,9 +25,6 @@ class Kind(enum.StrEnum):
     DEGRADE = "delay and loss"
 
 
-RESTARTS = (Kind.KILL, Kind.LEAVE)
-"""after which another node runs in the place of the one that ended"""
-
 DURATION_S = {
     Kind.KILL: (0.5, 2.0),
     Kind.LEAVE: (0.5, 2.0),

@@ -59,7 +59,7 @@ class Injector:
     def _make(self, fault: Fault) -> None:
         network, nodes = self._cluster.network, fault.nodes
         match fault.kind:
-            case Kind.KILL | Kind.LEAVE:  # RESTARTS
+            case Kind.KILL | Kind.LEAVE:
                 self._replace(nodes[0], fault)
             case Kind.PAUSE_SHORT | Kind.PAUSE_LONG:
                 node = self._cluster.nodes[nodes[0]]

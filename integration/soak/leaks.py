@@ -43,11 +43,8 @@ class Row:
         return self.after > self.before + self.bound
 
 
-def compare(before: Figures, after: Figures, restarts: int) -> list[Row]:
-    """Every figure that could show a leak, when so many nodes were started again in between.
-
-    Of each node that ever was its peer the core keeps the config of its last spawn.
-    """
+def compare(before: Figures, after: Figures) -> list[Row]:
+    """Every figure that could show a leak."""
     return [
         Row("resident bytes", before.resident_bytes, after.resident_bytes, MEMORY_BOUND_BYTES),
         Row("memory mappings", before.mappings, after.mappings, MAPPINGS_BOUND),
@@ -56,7 +53,7 @@ def compare(before: Figures, after: Figures, restarts: int) -> list[Row]:
         Row("processes", before.processes, after.processes, 0),
         Row("queued bytes", before.queued_bytes, after.queued_bytes, 0),
         Row("compiled modules", before.held["modules"], after.held["modules"], 0),
-        Row("configs", before.held["configs"], after.held["configs"], restarts),
+        Row("configs", before.held["configs"], after.held["configs"], 0),
         *(Row(kind, before.held[kind], after.held[kind], 0) for kind in EXACT_HELD),
     ]
 
@@ -67,14 +64,14 @@ def is_at_rest(figures: Figures) -> bool:
     return not any(nothing)
 
 
-def has_settled(before: Figures, restarts: int, after: Figures) -> bool:
+def has_settled(before: Figures, after: Figures) -> bool:
     """Whether a node is at rest and holds no more than before."""
-    return is_at_rest(after) and not any(row.is_leak for row in compare(before, after, restarts))
+    return is_at_rest(after) and not any(row.is_leak for row in compare(before, after))
 
 
-def judge_leaks(name: str, before: Figures, after: Figures, restarts: int) -> Iterator[Finding]:
+def judge_leaks(name: str, before: Figures, after: Figures) -> Iterator[Finding]:
     """Everything that leaked on a node."""
-    for row in compare(before, after, restarts):
+    for row in compare(before, after):
         if row.is_leak:
             change = f"{row.before} before, {row.after} after, at most {row.bound} more allowed"
             yield Finding(NO_LEAK, f"{name}: {row.name} {change}")

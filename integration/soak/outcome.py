@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from .faults import RESTARTS
 from .figures import Figures
 from .inject import Injected
 from .judge import Finding
@@ -26,8 +25,3 @@ class Outcome:
     samples: Mapping[str, Sequence[Figures]] = field(default_factory=dict)
     before: dict[str, Figures] = field(default_factory=dict)
     after: dict[str, Figures] = field(default_factory=dict)
-
-    @property
-    def restarts(self) -> int:
-        """How many nodes were started again."""
-        return sum(injected.fault.kind in RESTARTS for injected in self.faults)

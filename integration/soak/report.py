@@ -157,7 +157,7 @@ def _counts(ledger: Ledger) -> dict[str, int]:
 
 def _leaks(outcome: Outcome) -> str:
     names = [name for name in outcome.before if name in outcome.after]
-    tables = {name: compare(outcome.before[name], outcome.after[name], outcome.restarts) for name in names}
+    tables = {name: compare(outcome.before[name], outcome.after[name]) for name in names}
     rows = [
         (escape(rows[0].name), *(_change(row) for row in rows), f"{rows[0].bound:,} more")
         for rows in zip(*tables.values(), strict=True)

@@ -47,9 +47,9 @@ def soak(minutes: float, seed: int) -> Outcome:
             _log.info("finished after %.1f s", time.monotonic() - begin_s)
             outcome.findings.extend(workload.judge())
             for name, node in cluster.nodes.items():
-                before, restarts = outcome.before[name], outcome.restarts
-                outcome.after[name] = settle(node, partial(has_settled, before, restarts))
-                outcome.findings.extend(judge_leaks(name, before, outcome.after[name], restarts))
+                before = outcome.before[name]
+                outcome.after[name] = settle(node, partial(has_settled, before))
+                outcome.findings.extend(judge_leaks(name, before, outcome.after[name]))
     return outcome
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from integration.hosts.network import why_not
+from integration.hosts.bed import choose_here
 from integration.soak.report import write_report
 from integration.soak.run import soak
 
@@ -11,7 +11,7 @@ SEED = 4711
 MINUTES = 1.0
 
 
-@pytest.mark.skipif(why_not() is not None, reason=f"THE SOAK IS NOT RUN: {why_not()}")
+@pytest.mark.skipif(not choose_here().kind, reason=f"NOT TESTED: {'; '.join(choose_here().lacking)}")
 @pytest.mark.timeout(900)
 def test_a_minute_under_faults_breaks_no_promise() -> None:
     outcome = soak(MINUTES, SEED)

@@ -95,8 +95,8 @@ IDLE = Figures(
 
 
 def test_what_is_as_before_is_no_leak() -> None:
-    assert has_settled(IDLE, 0, IDLE)
-    assert list(judge_leaks("a", IDLE, IDLE, 0)) == []
+    assert has_settled(IDLE, IDLE)
+    assert list(judge_leaks("a", IDLE, IDLE)) == []
 
 
 @pytest.mark.parametrize(
@@ -114,6 +114,6 @@ def test_what_is_as_before_is_no_leak() -> None:
     ],
 )
 def test_whatever_leaked_is_found(after: Figures) -> None:
-    assert not has_settled(IDLE, 1, after)
-    assert len(list(judge_leaks("a", IDLE, after, 1))) == 1
-    assert sum(row.is_leak for row in compare(IDLE, after, 1)) == 1
+    assert not has_settled(IDLE, after)
+    assert len(list(judge_leaks("a", IDLE, after))) == 1
+    assert sum(row.is_leak for row in compare(IDLE, after)) == 1
