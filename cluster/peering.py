@@ -26,10 +26,10 @@ from luna.cluster.keeping import DEFAULT_TIMINGS, Keeper, Step, Timings
 from luna.cluster.link_layer import Link
 from luna.cluster.members import Event, EventKind, Member, MemberState, NodeInfo
 from luna.cluster.membership import Membership
-from luna.cluster.naming import Refused, judge_hello
+from luna.cluster.naming import Refused, judge_hello, must_go
 from luna.cluster.peer import Actions, Opened, Peer, PeeringStatistics, Stream
 from luna.cluster.reunion import Reunion
-from luna.cluster.wire import gossip_to_proto, make_hello, members_from_proto, sender_of
+from luna.cluster.wire import gossip_to_proto, make_hello, member_to_proto, members_from_proto, sender_of
 from luna.proto import node_pb2
 from luna.proto.errors import InvalidError, RefusedError
 from luna.proto.limits import MAX_GOSSIP_MEMBERS, MAX_MEMBERS
@@ -142,6 +142,9 @@ class Peering:
             answer.refusal, answer.detail, answer.incarnation = (
                 refused.refusal, refused.detail, refused.incarnation,
             )  # fmt: skip
+            holder = self.membership.find(hello.node.name)
+            if refused.refusal == node_pb2.NAME_TAKEN and holder is not None:
+                answer.members.append(member_to_proto(holder))  # it may not know that it was replaced
             return answer
         self._learn(now_s, hello)
         return self.hello(hello.node.id)
@@ -203,7 +206,8 @@ class Peering:
             answer.refusal == node_pb2.NAME_TAKEN
             and self.membership.find(self.own.name) is self.membership.own
         ):
-            return False  # by a predecessor, probably, of whose end that node has not heard yet
+            self._hear_of_heir(now_s, answer)
+            return False  # else by a predecessor, probably, of whose end that node has not heard yet
         if answer.refusal in FATAL_REFUSALS:
             self._actions.fatal(answer.refusal, answer.detail)
             return False
@@ -217,6 +221,8 @@ class Peering:
         if answer.refusal:
             if answer.refusal == node_pb2.DECLARED_DEAD:
                 self._declared_dead(now_s, answer)
+            elif answer.refusal == node_pb2.NAME_TAKEN:
+                self._hear_of_heir(now_s, answer)
             return Refused(answer.refusal, answer.detail)
         refused = self._judge(answer)
         if refused is None:
@@ -233,6 +239,13 @@ class Peering:
         self._act(now_s, self.membership.refute(answer.incarnation), "it was declared dead")
         if peer is not None and self.membership.own.incarnation > answer.incarnation:
             peer.keeper.retry(now_s)
+
+    def _hear_of_heir(self, now_s: float, answer: node_pb2.Hello) -> None:
+        """A node that had a place of its own is told who took it meanwhile, if anybody did: it goes."""
+        for member in members_from_proto(answer.members):
+            is_namesake = member.live and member.node.name == self.own.name
+            if is_namesake and self.own.succession and must_go(self.own, member.node):
+                self._act(now_s, self.membership.merge(member), "it has the name of this node")
 
     def _judge(self, hello: node_pb2.Hello) -> Refused | None:
         expelled = self._expelled.get(hello.node.id)
@@ -427,6 +440,8 @@ class Peering:
                 case EventKind.DIED:
                     self._drop(node.id, "it was declared dead")
                     self._reunion.remember(now_s, node.id)
+                    if node.name == self.own.name:
+                        self._act(now_s, self.membership.succeed(), "it takes the place of its predecessor")
                 case EventKind.NAME_CONFLICT:
                     if node.id == self.own.id and event.other is not None:
                         self._resolve_name(now_s, event.other.node)
@@ -448,7 +463,6 @@ class Peering:
             # It listens there no more: it was this node's predecessor, and its end has not gone round yet.
             events = self.membership.declare_dead(holder.id)
             self._act(now_s, events, "another node listens at its address")
-            self._act(now_s, self.membership.succeed(), "it takes the place of its predecessor")
             return
         self._actions.fatal(
             node_pb2.NAME_TAKEN, f"the name {holder.name} is taken by node {holder.id} at {holder.address}"

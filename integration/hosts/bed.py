@@ -48,9 +48,11 @@ def choose(wanted: str | None, why_no_network: str | None, why_no_engine: Callab
     return Choice("" if wanted == CONTAINERS else NAMESPACES, (reason,))
 
 
-def choose_here(wanted: str | None = None) -> Choice:
+def choose_here(
+    wanted: str | None = None, why_no_containers: Callable[[], str | None] = engine.why_not
+) -> Choice:
     """The same for this machine."""
-    return choose(wanted, network.why_not(), engine.why_not)
+    return choose(wanted, network.why_not(), why_no_containers)
 
 
 @functools.cache

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from .engine import compose_command, docker, run
+from .engine import EngineError, compose_command, docker, run
 from .image import ROOT
 
 FILE: Final = ROOT / "integration" / "docker-compose.yml"
@@ -69,8 +69,9 @@ class Cluster:
 
     def sees(self, container: str, *names: str) -> bool:
         """Whether the node in a container sees exactly these nodes, and has a session with each."""
-        done = run(["docker", "exec", container, "luna", "nodes", "--json"], check=False)
-        if done.returncode != 0:
+        try:
+            done = run(["docker", "exec", container, "luna", "nodes", "--json"])
+        except EngineError:
             return False  # it is not ready yet
         members = json.loads(done.stdout)["data"]["nodes"]
         connected = all(member["connected"] or member["self"] for member in members)

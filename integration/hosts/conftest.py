@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
 
 import pytest
 
+from .base import ensure_base
 from .bed import CONTAINERS, NAMESPACES, Choice, choose_here, image_of_this_run, keep_evidence, open_cluster
 from .compose import Cluster, open_project
-from .engine import docker, why_no_compose
+from .engine import EngineError, docker, why_no_compose, why_not
 from .fault_cluster import FaultCluster
 from .image import ensure_prometheus
 from .surroundings import NotHereError
@@ -32,20 +35,40 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def choice(config: pytest.Config) -> Choice:
     """What the hosts of this run are."""
     if _CHOICE not in config.stash:
-        config.stash[_CHOICE] = choose_here(config.getoption("--bed"))
+        config.stash[_CHOICE] = choose_here(config.getoption("--bed"), lambda: why_no_image(config))
     return config.stash[_CHOICE]
+
+
+def why_no_image(config: pytest.Config) -> str | None:
+    """Why the image is not tested here, or None. Looks for a base once; makes one if need be."""
+    if config.getoption("--bed") == NAMESPACES:
+        return "containers were not asked for"
+    return _why_no_base()
+
+
+@functools.cache
+def _why_no_base() -> str | None:
+    if (reason := why_not()) is not None:
+        return reason
+    try:
+        ensure_base()
+    except EngineError as error:
+        return str(error)
+    return None
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Build the image before the first test, whose patience is for tests."""
     names = {name for item in session.items for name in getattr(item, "fixturenames", ())}
-    chosen = choice(session.config)
-    if session.config.option.collectonly or not names & {"cluster", "image"} or chosen.kind != CONTAINERS:
+    wanted = names & {"cluster", "image"} or any("soak" in item.nodeid for item in session.items)
+    if session.config.option.collectonly or not wanted or why_no_image(session.config) is not None:
         return
     print("building the image of Luna ...", flush=True)
-    image_of_this_run()
-    if "prometheus" in names:
-        ensure_prometheus()
+    # Who needs one that cannot be built fails by itself.
+    with contextlib.suppress(EngineError):
+        image_of_this_run()
+        if "prometheus" in names:
+            ensure_prometheus()
 
 
 @pytest.fixture
@@ -63,10 +86,7 @@ def cluster(request: pytest.FixtureRequest) -> Iterator[FaultCluster]:
 @pytest.fixture(scope="session")
 def engine(pytestconfig: pytest.Config) -> None:
     """Skip where no containers can be run, or are not wanted."""
-    chosen = choice(pytestconfig)
-    if chosen.kind != CONTAINERS:
-        pytest.skip(f"{NOT_TESTED}: {'; '.join(chosen.lacking) or 'containers were not asked for'}")
-    if (reason := why_no_compose()) is not None:
+    if (reason := why_no_image(pytestconfig) or why_no_compose()) is not None:
         pytest.skip(f"{NOT_TESTED}: {reason}")
 
 

@@ -77,6 +77,7 @@ class ContainerHosts(NodeStarter):
         self.image = image
         self._holders: dict[str, str] = {}
         self._numbers = itertools.count(1)
+        self._nodes_started: list[str] = []
         _remove_abandoned()
 
     @contextlib.contextmanager
@@ -104,6 +105,7 @@ class ContainerHosts(NodeStarter):
             *_options(host, around),
             *(around.image or self.image, "luna-node"),
         ]
+        self._nodes_started.append(container)
         arguments = ("--state", f"/var/lib/luna/{host}", *arguments)
         node = self.launch(command, arguments, functools.partial(ContainerNode, container=container))
         node.socket = state / "control.sock"
@@ -116,6 +118,12 @@ class ContainerHosts(NodeStarter):
     def modules(self, host: str, node: NodeProcess) -> Path:
         """Where that node keeps modules, also if that is a disk which only it sees."""
         return Path(f"/proc/{node.pid}/root/var/lib/luna/{host}/modules")
+
+    def close(self) -> None:
+        """End every node that still runs, the hosts themselves not."""
+        for container in self._nodes_started:
+            docker("rm", "--force", "--volumes", container, timeout_s=START_TIMEOUT_S, check=False)
+        super().close()
 
     def _name(self, host: str) -> str:
         return f"{PREFIX}{os.getpid()}-{host}-{next(self._numbers)}"

@@ -106,7 +106,7 @@ def test_of_two_holders_on_the_sides_of_a_partition_the_earlier_one_stays(cluste
     cluster.wait_complete()
     wait_holder([a, b, c], first.pid)
     wait_for(partial(is_gone, c, second), "the end of the later holder", PATIENCE_S)
-    assert "held" in c.errors()
+    wait_for(lambda: "registered earlier on another node" in c.errors(), "the log to say why", PATIENCE_S)
 
 
 def is_gone(node: NodeProcess, process: Process) -> bool:

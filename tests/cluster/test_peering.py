@@ -562,6 +562,39 @@ def test_a_name_that_a_peer_takes_for_taken_is_asked_for_again() -> None:
     assert low.actions.take() == []
 
 
+def test_who_asks_for_a_name_it_lost_is_told_who_has_it_and_goes() -> None:
+    low, high, third = mesh(3)
+    high.knows(low)
+    heir = Member(replace(low.info, id=9, address="10.0.0.9:1", succession=2))
+    high.peering.gossip(0.0, [Member(low.peering.own, MemberState.DEAD), heir])
+    refuted = make_hello(Member(low.peering.own, MemberState.ALIVE, 1))
+    answer = high.peering.met(0.0, refuted)
+    assert answer.refusal == node_pb2.NAME_TAKEN
+    assert [member.node.id for member in answer.members] == [9]
+    low.actions.take()
+    low.peering.take_answer(0.0, answer)
+    assert ("fatal", node_pb2.NAME_TAKEN) in low.actions.take()
+    assert third.peering.own.succession == 1
+
+
+def test_a_newcomer_that_is_told_who_has_its_name_goes_on_asking() -> None:
+    low, high = Node(1), Node(2)
+    low.knows(high)
+    low.actions.take()
+    answer = make_hello(Member(high.info), [Member(replace(low.info, id=9, succession=1))])
+    answer.refusal, answer.detail = node_pb2.NAME_TAKEN, "by its predecessor"
+    assert not low.peering.heard(0.0, low.peer(high), answer)
+    assert low.actions.take() == []
+
+
+def test_who_finds_its_namesake_dead_takes_its_place() -> None:
+    node = mesh(3)[0]
+    namesake = Member(replace(node.info, id=9, started_ms=0, succession=1))
+    node.peering.membership.merge(namesake)
+    node.peering._act(0.0, node.peering.membership.declare_dead(9), "nobody reaches it")
+    assert node.peering.own.succession == 2
+
+
 def test_a_member_of_its_own_name_and_address_is_the_dead_predecessor_of_a_node() -> None:
     new = Node(5)
     old = Member(replace(new.info, id=4, started_ms=new.info.started_ms - 1))
