@@ -77,7 +77,6 @@ class ContainerHosts(NodeStarter):
         self.image = image
         self._holders: dict[str, str] = {}
         self._numbers = itertools.count(1)
-        self._nodes_started: list[str] = []
         _remove_abandoned()
 
     @contextlib.contextmanager
@@ -105,7 +104,6 @@ class ContainerHosts(NodeStarter):
             *_options(host, around),
             *(around.image or self.image, "luna-node"),
         ]
-        self._nodes_started.append(container)
         arguments = ("--state", f"/var/lib/luna/{host}", *arguments)
         node = self.launch(command, arguments, functools.partial(ContainerNode, container=container))
         node.socket = state / "control.sock"
@@ -121,8 +119,11 @@ class ContainerHosts(NodeStarter):
 
     def close(self) -> None:
         """End every node that still runs, the hosts themselves not."""
-        for container in self._nodes_started:
-            docker("rm", "--force", "--volumes", container, timeout_s=START_TIMEOUT_S, check=False)
+        for node in self._nodes:
+            if isinstance(node, ContainerNode) and node.process.poll() is None:
+                # Also of one that is paused, or ends just now.
+                docker("rm", "--force", node.container, timeout_s=START_TIMEOUT_S, check=False)
+                node.wait_exit(START_TIMEOUT_S)
         super().close()
 
     def _name(self, host: str) -> str:
