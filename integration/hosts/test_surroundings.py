@@ -109,7 +109,8 @@ def test_a_node_that_the_kernel_ends_for_its_memory_is_told_of_once(cluster: Fau
 # --- clocks ----------------------------------------------------------------------------------
 
 
-def test_nodes_whose_clocks_disagree_are_one_cluster(cluster: FaultCluster) -> None:
+def test_nodes_whose_clocks_disagree_are_one_cluster(namespace_cluster: FaultCluster) -> None:
+    cluster = namespace_cluster
     a = cluster.start_one("a")
     b = cluster.start_one("b", around=Surroundings(clock="-3h"))
     c = cluster.start_one("c", around=Surroundings(clock="+40d"))
@@ -138,8 +139,9 @@ def test_nodes_whose_clocks_disagree_are_one_cluster(cluster: FaultCluster) -> N
 
 
 def test_a_second_node_of_a_name_is_turned_away_though_its_clock_says_that_it_was_first(
-    cluster: FaultCluster,
+    namespace_cluster: FaultCluster,
 ) -> None:
+    cluster = namespace_cluster
     cluster.start("a", "b")
     address = cluster.nodes["a"].address
     second = cluster.hosts.begin_on(
