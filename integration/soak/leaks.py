@@ -24,6 +24,10 @@ MAPPINGS_BOUND = 64
 """mappings of memory more than before: arenas that allocators opened at a peak; a process that leaked would
 cost one at least, and thousands were started"""
 
+THREADS_BOUND = 6
+"""threads more than before: those of asyncio's executor, which it starts when several addresses are looked up
+at once, and keeps; four and one for each core at most. A leak would be one for each connection or process."""
+
 EXACT_HELD = ("stores", "futures", "stacks", "signals", "requests", "timers")
 """what the native core must not hold without a process"""
 
@@ -49,7 +53,7 @@ def compare(before: Figures, after: Figures) -> list[Row]:
         Row("resident bytes", before.resident_bytes, after.resident_bytes, MEMORY_BOUND_BYTES),
         Row("memory mappings", before.mappings, after.mappings, MAPPINGS_BOUND),
         Row("file descriptors", before.files, after.files, 0),
-        Row("threads", before.threads, after.threads, 0),
+        Row("threads", before.threads, after.threads, THREADS_BOUND),
         Row("processes", before.processes, after.processes, 0),
         Row("queued bytes", before.queued_bytes, after.queued_bytes, 0),
         Row("compiled modules", before.held["modules"], after.held["modules"], 0),
