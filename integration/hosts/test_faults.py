@@ -29,6 +29,9 @@ MODULE_BYTES = 64 * MIB
 SHORT_S = 1.5
 """seconds of a partition that a session must outlive; the verdict takes five."""
 
+FORGIVEN_S = 6.0
+"""seconds of a freeze, which is over the time-out that nodes have if not told otherwise."""
+
 
 def has_reset(cluster: FaultCluster, before: int) -> bool:
     return cluster.network.switch.resets > before
@@ -173,6 +176,18 @@ def test_a_node_started_again_under_its_name_is_a_new_one(cluster: FaultCluster)
     check_told_once(left, lambda one, other: other == "c")
     check_sessions_anew(cluster, ("a", "c"), ("b", "c"))
     check_told_once(left, lambda one, other: other == "c")
+
+
+def test_a_node_that_is_frozen_for_less_than_the_timeout_is_missed_by_nobody(cluster: FaultCluster) -> None:
+    cluster.start("a", "b", "c", more=("--node-timeout", "60"))
+    watches = cluster.watches("a", "b", "c")
+    flows = [*both_ways(cluster, "a", "c"), *both_ways(cluster, "b", "c")]
+    frozen = cluster.nodes["c"]
+    frozen.pause()
+    time.sleep(FORGIVEN_S)  # the fault itself
+    frozen.resume()
+    check_nothing_lost(flows, watches)
+    cluster.wait_complete()
 
 
 def test_a_frozen_node_is_given_up_once_and_comes_back_when_it_thaws(cluster: FaultCluster) -> None:
