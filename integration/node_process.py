@@ -185,6 +185,10 @@ class NodeStarter:
         }
         self._nodes: list[NodeProcess] = []
 
+    def state(self, name: str) -> Path:
+        """The state directory of a node of that name, or on a host of that name, as this machine sees it."""
+        return self.folder / "state" / "luna" / name
+
     def begin(self, *arguments: str) -> NodeProcess:
         """Start `luna-node start` with just these arguments, and do not wait for it."""
         return self.launch([str(BIN / "luna-node")], arguments)

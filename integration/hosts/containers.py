@@ -31,6 +31,7 @@ START_TIMEOUT_S = 120.0
 """seconds for the engine to start or end a container: a fraction of one on a quiet machine"""
 
 PAUSE_ATTEMPTS = 10
+"""times that freezing a container is tried: on a machine under load one in some dozens fails"""
 
 
 @dataclass
@@ -108,10 +109,6 @@ class ContainerHosts(NodeStarter):
         node = self.launch(command, arguments, functools.partial(ContainerNode, container=container))
         node.socket = state / "control.sock"
         return node
-
-    def state(self, host: str) -> Path:
-        """The state directory of the node on a host, as this machine sees it."""
-        return self.folder / "state" / "luna" / host
 
     def modules(self, host: str, node: NodeProcess) -> Path:
         """Where that node keeps modules, also if that is a disk which only it sees."""

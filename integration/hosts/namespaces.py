@@ -51,10 +51,6 @@ class NamespaceHosts(NodeStarter):
         node.socket = state / "control.sock"
         return node
 
-    def state(self, host: str) -> Path:
-        """The state directory of the node on a host."""
-        return self.folder / "state" / "luna" / host
-
     def modules(self, host: str, node: NodeProcess) -> Path:
         """Where that node keeps modules, also if that is a disk which only it sees."""
         return Path(f"/proc/{node.pid}/root{self.state(host)}/modules")
