@@ -186,6 +186,15 @@ cdef uint32_t bound_session(Process* process, int node_id) noexcept nogil:
     return NO_SESSION
 
 
+cdef inline int concerns_links(Process* process, const Signal* death) noexcept nogil:
+    """Whether a death is of the session that links and monitors are in: the end of an earlier one has fired its own.
+
+    An answer for the dead may come behind the end of the session that it is of.
+    """
+    cdef int node_id = <int>(death.sender >> NODE_SHIFT)
+    return node_id == process.runtime.node_id or bound_session(process, node_id) == death.session
+
+
 cdef uint32_t bind_to_node(Process* process, int64_t peer, uint32_t session) noexcept nogil:
     """Be told when the session with a remote process's node ends; its number, NO_SESSION if it has ended.
 
@@ -198,7 +207,7 @@ cdef uint32_t bind_to_node(Process* process, int64_t peer, uint32_t session) noe
         return CURRENT_SESSION
     if session == CURRENT_SESSION:
         session = current_session(process.runtime, node_id)
-        if session != NO_SESSION and bound_session(process, node_id) != session:
+        if session == NO_SESSION or bound_session(process, node_id) != session:
             drain(process)
     if session == NO_SESSION or bound_session(process, node_id) == session:
         return session
@@ -211,9 +220,8 @@ cdef uint32_t bind_to_node(Process* process, int64_t peer, uint32_t session) noe
 
 
 cdef uint32_t link_to(Process* process, int64_t peer, int64_t theirs, int64_t mine, uint32_t session) noexcept nogil:
-    """Record a link: each side learns the other's death with its own tag. As bind_to_node; NO_SESSION: it is dying."""
+    """Record a link: each side learns the other's death with its own tag. As bind_to_node; NO_SESSION: it died at once."""
     cdef LinkTags tags
-    cdef Signal* death
     session = bind_to_node(process, peer, session)
     tags.theirs = theirs
     tags.mine = mine
@@ -221,11 +229,8 @@ cdef uint32_t link_to(Process* process, int64_t peer, int64_t theirs, int64_t mi
         process.links = new unordered_map[int64_t, LinkTags]()
     deref(process.links)[peer] = tags
     if session == NO_SESSION:
-        # Behind what it has told itself before: it may just have chosen to survive this.
-        death = new_signal(process.runtime, SIGNAL_LINK_DEATH, peer)
-        death.tag = mine
-        death.exit = EXIT_NO_CONNECTION
-        deliver(process.runtime, death, process.pid, ANY_ENVIRONMENT, NULL)
+        # Now, not as a signal: behind it there may be a link of the next session with the same process.
+        link_died(process, peer, mine, EXIT_NO_CONNECTION, NULL)
     return session
 
 
@@ -408,14 +413,16 @@ cdef void handle(Process* process, Signal* signal) noexcept nogil:
         if process.links != NULL:
             process.links.erase(signal.sender)
     elif signal.kind == SIGNAL_LINK_DEATH:
-        link_died(process, signal.sender, signal.tag, signal.exit, signal)
+        if concerns_links(process, signal):
+            link_died(process, signal.sender, signal.tag, signal.exit, signal)
     elif signal.kind == SIGNAL_MONITOR:
         be_watched(process, signal.sender, signal.session)
     elif signal.kind == SIGNAL_STOP_MONITORING:
         if process.watchers != NULL:
             process.watchers.erase(signal.sender)
     elif signal.kind == SIGNAL_PROCESS_DEATH:
-        watched_died(process, signal.sender, signal.exit, signal)
+        if concerns_links(process, signal):
+            watched_died(process, signal.sender, signal.exit, signal)
     elif signal.kind == SIGNAL_DIE_WHEN_LINK_DIES:
         process.die_when_link_dies = signal.value != 0
     elif signal.kind == SIGNAL_SPAWNED:

@@ -116,9 +116,14 @@ async def test_a_frame_has_the_head_it_is_given_and_is_read_from_its_envelopes_o
         peers.deliver(B, 1, data, len(data) + 1)
 
 
-async def test_links_and_monitors_of_both_sides_belong_to_their_session(lab: Lab) -> None:
-    """The other side sets them anew in each session, before this one looks at the end of the last."""
-    target = await lab.spawn(f"{START} {SURVIVE} (gate) (loop $l (drop (call $receive_any -1:i64)) (br $l)))")
+@pytest.mark.parametrize("at", ["(gate)", "(loop $busy (br $busy))"])
+async def test_links_and_monitors_of_both_sides_belong_to_their_session(lab: Lab, at: str) -> None:
+    """The other side sets them anew in each session, before this one looks at the end of the last.
+
+    Who is busy looks at many sessions at once, most of which had ended before they were known.
+    """
+    target = await lab.spawn(f"{START} {SURVIVE} (report 1:i64) {at})")
+    await wait_for(lambda: lab.reports == [1], "the target survives links")
     asked = {"environment": 1}
     for session in range(1, 21):
         lab.runtime.peers.add_peer(B, session)
