@@ -61,7 +61,7 @@ test: setup guests  ## all tests; PYTEST_ARGS="-k name" picks some
 integration: setup guests  ## tests with a cluster in containers, each node a host of its own; needs Docker
 	@# Minutes after a change of the native core: seen, and before the clocks of the tests run. They judge a failure.
 	$(BIN)/python -m integration.hosts.image --prometheus || true
-	$(BIN)/pytest integration/hosts integration/soak $(PYTEST_ARGS)
+	$(BIN)/pytest integration/hosts $(PYTEST_ARGS)
 
 .PHONY: soak
 soak: setup guests  ## a workload under faults, every message accounted for; MINUTES=10, SEED=..., report in build/soak

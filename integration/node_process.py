@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -154,9 +155,14 @@ class NodeProcess:
 
     # --- what it holds ----------------------------------------------------------------------
 
-    def threads(self) -> int:
-        """Its operating system threads."""
-        return len(list(Path(f"/proc/{self.pid}/task").iterdir()))
+    def threads(self) -> Counter[str]:
+        """Its operating system threads, by the name that the system has for them."""
+        tasks = Path(f"/proc/{self.pid}/task")
+        names: Counter[str] = Counter()
+        for task in tasks.iterdir():
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it has just ended
+                names[(task / "comm").read_text().strip()] += 1
+        return names
 
     def resident_bytes(self) -> int:
         """Its memory that is in RAM."""

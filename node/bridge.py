@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar, TypeVarTuple, cast
 
@@ -30,6 +31,11 @@ Ts = TypeVarTuple("Ts")
 _log = structlog.get_logger(__name__)
 
 THREAD_NAME = "luna-asyncio"
+
+BLOCKING_THREADS = 4
+"""threads, started as they are needed and then kept, for what asyncio cannot wait for otherwise: looking up
+addresses, and writing modules that are fetched. A few, so that one slow look-up does not hold up the others;
+not more with the cores of the machine, as asyncio would have it: none of it is computing."""
 
 STOP_BOUND_S = 3.0
 """seconds that tasks of the asyncio thread get to end after they were cancelled. Only a task that swallows
@@ -61,6 +67,7 @@ class Bridge:
         self._nursery = nursery
         self._token = token
         self._loop = asyncio.new_event_loop()
+        self._loop.set_default_executor(ThreadPoolExecutor(BLOCKING_THREADS, "luna-blocking"))
         self._thread = threading.Thread(target=self._run_loop, name=THREAD_NAME, daemon=True)
         self._tasks: set[asyncio.Task[Any]] = set()
         self._finishers: dict[asyncio.Task[Any], Callable[[], None]] = {}  # of tasks that trio waits for

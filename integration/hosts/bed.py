@@ -17,6 +17,7 @@ from pathlib import Path
 
 from ..node_process import NodeProcess
 from . import engine, network
+from .base import ensure_base
 from .containers import ContainerHosts, ContainerNode
 from .fault_cluster import HOSTS, FaultCluster
 from .image import ensure_image
@@ -48,11 +49,21 @@ def choose(wanted: str | None, why_no_network: str | None, why_no_engine: Callab
     return Choice("" if wanted == CONTAINERS else NAMESPACES, (reason,))
 
 
-def choose_here(
-    wanted: str | None = None, why_no_containers: Callable[[], str | None] = engine.why_not
-) -> Choice:
+def choose_here(wanted: str | None) -> Choice:
     """The same for this machine."""
     return choose(wanted, network.why_not(), why_no_containers)
+
+
+@functools.cache
+def why_no_containers() -> str | None:
+    """Why the image of Luna cannot be had here, or None. Looks for a base once, and makes one if need be."""
+    if (reason := engine.why_not()) is not None:
+        return reason
+    try:
+        ensure_base()
+    except engine.EngineError as error:
+        return str(error)
+    return None
 
 
 @functools.cache

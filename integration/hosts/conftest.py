@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
 
 import pytest
 
-from .base import ensure_base
-from .bed import CONTAINERS, NAMESPACES, Choice, choose_here, image_of_this_run, keep_evidence, open_cluster
+from .bed import (
+    CONTAINERS,
+    NAMESPACES,
+    Choice,
+    choose_here,
+    image_of_this_run,
+    keep_evidence,
+    open_cluster,
+    why_no_containers,
+)
 from .compose import Cluster, open_project
-from .engine import EngineError, docker, why_no_compose, why_not
+from .engine import EngineError, docker, why_no_compose
 from .fault_cluster import FaultCluster
 from .image import ensure_prometheus
 from .surroundings import NotHereError
@@ -35,32 +42,21 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def choice(config: pytest.Config) -> Choice:
     """What the hosts of this run are."""
     if _CHOICE not in config.stash:
-        config.stash[_CHOICE] = choose_here(config.getoption("--bed"), lambda: why_no_image(config))
+        config.stash[_CHOICE] = choose_here(config.getoption("--bed"))
     return config.stash[_CHOICE]
 
 
 def why_no_image(config: pytest.Config) -> str | None:
-    """Why the image is not tested here, or None. Looks for a base once; makes one if need be."""
+    """Why the image is not tested here, or None."""
     if config.getoption("--bed") == NAMESPACES:
         return "containers were not asked for"
-    return _why_no_base()
-
-
-@functools.cache
-def _why_no_base() -> str | None:
-    if (reason := why_not()) is not None:
-        return reason
-    try:
-        ensure_base()
-    except EngineError as error:
-        return str(error)
-    return None
+    return why_no_containers()
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Build the image before the first test, whose patience is for tests."""
     names = {name for item in session.items for name in getattr(item, "fixturenames", ())}
-    wanted = names & {"cluster", "image"} or any("soak" in item.nodeid for item in session.items)
+    wanted = names & {"kind", "image"}
     if session.config.option.collectonly or not wanted or why_no_image(session.config) is not None:
         return
     print("building the image of Luna ...", flush=True)
@@ -72,23 +68,30 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
 
 @pytest.fixture
-def cluster(request: pytest.FixtureRequest) -> Iterator[FaultCluster]:
-    """A network of four hosts, with no node on them yet."""
-    yield from _cluster(request, choice(request.config).kind)
+def kind(pytestconfig: pytest.Config) -> str:
+    """The kind of hosts; skips where there are none."""
+    chosen = choice(pytestconfig)
+    if not chosen.kind:
+        pytest.skip(f"{NOT_TESTED}: {'; '.join(chosen.lacking)}")
+    return chosen.kind
 
 
 @pytest.fixture
-def namespace_cluster(request: pytest.FixtureRequest) -> Iterator[FaultCluster]:
+def cluster(request: pytest.FixtureRequest, kind: str) -> Iterator[FaultCluster]:
+    """A network of four hosts, with no node on them yet."""
+    yield from _cluster(request, kind)
+
+
+@pytest.fixture
+def namespace_cluster(request: pytest.FixtureRequest, kind: str) -> Iterator[FaultCluster]:
     """The same on namespaces in any case, for clocks: libfaketime suits the C library of its own system only.
 
     With that of the image the waits of nodes end at once, again and again.
     """
-    yield from _cluster(request, choice(request.config).kind and NAMESPACES)
+    yield from _cluster(request, NAMESPACES)
 
 
 def _cluster(request: pytest.FixtureRequest, kind: str) -> Iterator[FaultCluster]:
-    if not kind:
-        pytest.skip(f"{NOT_TESTED}: {'; '.join(choice(request.config).lacking)}")
     with open_cluster(kind) as cluster:
         yield cluster
         if request.node.stash.get(_FAILED, False):

@@ -39,7 +39,8 @@ class Figures:
     resident_bytes: int
     mappings: int
     files: int
-    threads: int
+    threads: Mapping[str, int]
+    """by the name that the system has for them"""
     processes: int
     queued_bytes: int
     """that wait to be sent, or were sent and not acknowledged, to all peers"""

@@ -6,9 +6,11 @@ after, when all of it has ended. A node that was started again meanwhile is held
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from luna.node.bridge import BLOCKING_THREADS
 from luna.proto.limits import MIB
 
 from .figures import Figures
@@ -24,9 +26,9 @@ MAPPINGS_BOUND = 64
 """mappings of memory more than before: arenas that allocators opened at a peak; a process that leaked would
 cost one at least, and thousands were started"""
 
-THREADS_BOUND = 6
-"""threads more than before: those of asyncio's executor, which it starts when several addresses are looked up
-at once, and keeps; four and one for each core at most. A leak would be one for each connection or process."""
+THREADS_BOUND = BLOCKING_THREADS
+"""threads more than before: those that a node starts when it looks up several addresses at once, and keeps. A
+leak would be one for each connection or process."""
 
 EXACT_HELD = ("stores", "futures", "stacks", "signals", "requests", "timers")
 """what the native core must not hold without a process"""
@@ -53,7 +55,7 @@ def compare(before: Figures, after: Figures) -> list[Row]:
         Row("resident bytes", before.resident_bytes, after.resident_bytes, MEMORY_BOUND_BYTES),
         Row("memory mappings", before.mappings, after.mappings, MAPPINGS_BOUND),
         Row("file descriptors", before.files, after.files, 0),
-        Row("threads", before.threads, after.threads, THREADS_BOUND),
+        Row("threads", sum(before.threads.values()), sum(after.threads.values()), THREADS_BOUND),
         Row("processes", before.processes, after.processes, 0),
         Row("queued bytes", before.queued_bytes, after.queued_bytes, 0),
         Row("compiled modules", before.held["modules"], after.held["modules"], 0),
@@ -78,4 +80,7 @@ def judge_leaks(name: str, before: Figures, after: Figures) -> Iterator[Finding]
     for row in compare(before, after):
         if row.is_leak:
             change = f"{row.before} before, {row.after} after, at most {row.bound} more allowed"
+            if row.name == "threads":
+                more = Counter(after.threads) - Counter(before.threads)
+                change += f"; more of {', '.join(f'{name} ({count})' for name, count in more.items())}"
             yield Finding(NO_LEAK, f"{name}: {row.name} {change}")

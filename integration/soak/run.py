@@ -6,9 +6,9 @@ import logging
 import time
 from functools import partial
 
+from integration.hosts.bed import keep_evidence, open_cluster
 from integration.hosts.fault_cluster import FaultCluster
 
-from .cluster import open_cluster
 from .faults import plan
 from .figures import METRICS
 from .inject import Injector
@@ -25,10 +25,10 @@ WARM_UP_S = 4.0
 _log = logging.getLogger(__name__)
 
 
-def soak(minutes: float, seed: int) -> Outcome:
-    """Run one. Raises RuntimeError where there can be no cluster."""
+def soak(minutes: float, seed: int, kind: str) -> Outcome:
+    """Run one on hosts of that kind, as `integration.hosts.bed` has them. Raises EngineError."""
     outcome = Outcome(seed, minutes)
-    with open_cluster(NODES, seed) as cluster:
+    with open_cluster(kind, NODES, seed) as cluster:
         cluster.start(*NODES, more=METRICS)
         _warm_up(cluster, outcome)
         workload = Workload(cluster.nodes)
@@ -50,6 +50,8 @@ def soak(minutes: float, seed: int) -> Outcome:
                 before = outcome.before[name]
                 outcome.after[name] = settle(node, partial(has_settled, before))
                 outcome.findings.extend(judge_leaks(name, before, outcome.after[name]))
+        if outcome.findings:
+            _log.info("the logs of all nodes are in %s", keep_evidence(cluster, "soak"))
     return outcome
 
 

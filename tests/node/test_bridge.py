@@ -9,7 +9,7 @@ import pytest
 import trio
 
 from luna.node import bridge as bridge_module
-from luna.node.bridge import THREAD_NAME, Bridge, open_bridge
+from luna.node.bridge import BLOCKING_THREADS, THREAD_NAME, Bridge, open_bridge
 from luna.proto.errors import ClosedError
 
 
@@ -170,6 +170,25 @@ async def test_leaving_the_block_ends_tasks_of_both_sides_and_the_thread() -> No
     assert probe.ended == ["cancelled"]
     assert len(seen) == 1
     assert bridge_threads() == []
+
+
+async def test_what_blocks_has_a_few_threads_and_they_end_with_the_bridge() -> None:
+    working = threading.Barrier(BLOCKING_THREADS)
+
+    def block() -> threading.Thread:
+        working.wait(5)  # as many at a time, but no more
+        return threading.current_thread()
+
+    async def look_up_many() -> list[threading.Thread]:
+        loop = asyncio.get_running_loop()
+        return await asyncio.gather(*(loop.run_in_executor(None, block) for _ in range(5 * BLOCKING_THREADS)))
+
+    async with open_bridge() as bridge:
+        threads = set(await bridge.run(look_up_many))
+    assert len(threads) == BLOCKING_THREADS
+    for thread in threads:
+        await trio.to_thread.run_sync(thread.join, 5)
+        assert not thread.is_alive()
 
 
 async def test_a_task_that_ignores_its_cancellation_holds_nobody_up(
