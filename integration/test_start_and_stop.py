@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
 import socket
 import stat
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -183,6 +186,30 @@ def test_requests_leave_no_threads_or_files_behind(nodes: NodeStarter) -> None:
             raw.sendall(os.urandom(1000))
     wait_for(lambda: node.files() <= files + 2, "the files of old connections closed")
     assert node.threads().total() <= threads + 2
+
+
+def test_clients_on_this_machine_are_not_cut_off_for_being_slow(nodes: NodeStarter) -> None:
+    node = nodes.start("alpha", "--node-timeout", "1")
+    host, _, port = node.address.rpartition(":")
+    with _silent_client(socket.AF_UNIX, str(nodes.folder / "state/luna/alpha/control.sock")) as local:
+        for _ in range(3):
+            with _silent_client(socket.AF_INET, (host, int(port))) as far:
+                while far.recv(4096):  # until the pings that it does not answer have it closed
+                    pass
+        assert local.recv(4096)  # its greeting
+        local.setblocking(False)
+        with pytest.raises(BlockingIOError):  # nothing more to read, but open
+            local.recv(4096)
+
+
+@contextlib.contextmanager
+def _silent_client(family: socket.AddressFamily, address: Any) -> Iterator[socket.socket]:
+    """Greets as a client of HTTP/2 does, and then says nothing more, whatever it is asked."""
+    with socket.socket(family) as client:
+        client.settimeout(60)
+        client.connect(address)
+        client.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0]))
+        yield client
 
 
 def _connections(pid: int) -> int:

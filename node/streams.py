@@ -54,8 +54,16 @@ def _keepalive(timings: Timings) -> Options:
     )
 
 
+LOCAL_SERVER_OPTIONS: Options = (
+    *_MESSAGE_SIZES,
+    ("grpc.http2.max_ping_strikes", 0),  # clients ask whether the node is frozen
+)
+"""The settings of the server on a unix socket. It pings nobody: the kernel closes the sockets of clients that
+ended, and one that a busy machine keeps waiting is not to be cut off as a silent node is."""
+
+
 def server_options(timings: Timings = DEFAULT_TIMINGS) -> Options:
-    """The settings of a node's server."""
+    """The settings of the server for other nodes."""
     ping_ms = int(timings.keepalive_interval_s * _MS / 3)
     return (
         *_keepalive(timings),

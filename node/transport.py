@@ -27,7 +27,7 @@ from luna.node.bridge import Bridge
 from luna.node.config import Address
 from luna.node.session import EndKind, Gateway, HandOver, Session, SessionEnd, read_hello
 from luna.node.status import error_from_status, status_of
-from luna.node.streams import ClientStream, ServerStream, open_channel, server_options
+from luna.node.streams import LOCAL_SERVER_OPTIONS, ClientStream, ServerStream, open_channel, server_options
 from luna.proto import node_pb2
 from luna.proto.errors import BrokenError, InvalidError, LunaError
 from luna.proto.limits import (
@@ -76,14 +76,14 @@ class Transport:
         self._gateway = gateway
         self._handlers: PeerHandlers | None = None
         self._hand_over: HandOver = _drop_envelopes
-        self._server: grpc.aio.Server | None = None
+        self._servers: tuple[grpc.aio.Server, ...] = ()
         self._watching = False
         self._sessions: dict[int, Session] = {}
         self._channels: dict[str, Any] = {}
         self._dialed: set[ClientStream] = set()  # open ones, whether their session runs yet or not
         self._closing: set[asyncio.Task[Any]] = set()
 
-    # --- the server -------------------------------------------------------------------------
+    # --- the servers ------------------------------------------------------------------------
 
     async def bind(self, host: str, ports: Sequence[int], control_socket: Path) -> int:
         """Take the first free one of `ports` (0: any) of `host`, and the unix `control_socket`, mode 0600.
@@ -101,13 +101,14 @@ class Transport:
             except (OSError, RuntimeError) as error:
                 problem = _cannot_listen(address, error)
                 continue
+            local = grpc.aio.server(options=LOCAL_SERVER_OPTIONS)
             try:
-                server.add_insecure_port(f"unix:{control_socket}")
+                local.add_insecure_port(f"unix:{control_socket}")
                 # Its directory is 0700 already, so nobody got in before.
                 control_socket.chmod(0o600)  # noqa: ASYNC240  # one system call on a local file
             except (OSError, RuntimeError) as error:
                 raise BrokenError(f"cannot listen on the control socket {control_socket}: {error}") from None
-            self._server = server
+            self._servers = (server, local)
             return bound
         raise problem
 
@@ -117,17 +118,18 @@ class Transport:
         hand_over: HandOver,
         add_services: Callable[[grpc.aio.Server], None],
     ) -> None:
-        """Serve from now on; `add_services` registers whatever else the server offers."""
-        assert self._server is not None, "bind comes first"
+        """Serve from now on; `add_services` registers whatever else a server offers."""
+        assert self._servers, "bind comes first"
         self._handlers = handlers
         self._hand_over = hand_over
         methods = {
             "Meet": grpc.unary_unary_rpc_method_handler(self._on_meet),
             "Session": grpc.stream_stream_rpc_method_handler(self._on_session),
         }
-        self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, methods),))
-        add_services(self._server)
-        await self._server.start()
+        for server in self._servers:
+            server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, methods),))
+            add_services(server)
+            await server.start()
         asyncio.get_running_loop().add_reader(self._gateway.outgoing_fd, self._wake_sessions)
         self._watching = True
 
@@ -140,8 +142,7 @@ class Transport:
             session.close("the node stops")
         for stream in list(self._dialed):
             stream.close()
-        if self._server is not None:
-            await self._server.stop(SERVER_STOP_GRACE_S)
+        await asyncio.gather(*(server.stop(SERVER_STOP_GRACE_S) for server in self._servers))
         channels, self._channels = list(self._channels.values()), {}
         for channel in channels:
             self._close_channel(channel)
