@@ -240,7 +240,9 @@ class Membership:
         place = min(max(before, default=0) + 1, MAX_SUCCESSION)
         if own.node.succession >= place:
             return []
-        now = replace(own, node=replace(own.node, succession=place))
+        # With a higher incarnation: a verdict on a record of before must not hide the place.
+        incarnation = min(own.incarnation + 1, MAX_INCARNATION)
+        now = replace(own, node=replace(own.node, succession=place), incarnation=incarnation)
         self._keep_live(now)
         return [Event(EventKind.UPDATED, now, own), *self._name_conflicts(now, own)]
 

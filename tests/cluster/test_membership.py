@@ -352,7 +352,8 @@ def test_it_has_no_place_until_it_has_met_a_node_of_another_name() -> None:
     assert membership.succeed() == [], "that one must go, and knows nobody either"
     membership.merge(Member(ALPHA))
     event, conflict = membership.succeed()
-    assert event == Event(EventKind.UPDATED, Member(replace(OWN, succession=1)), Member(OWN))
+    raised = Member(replace(OWN, succession=1), incarnation=1)
+    assert event == Event(EventKind.UPDATED, raised, Member(OWN))
     assert (conflict.kind, conflict.member.node.id) == (EventKind.NAME_CONFLICT, 9)
     assert membership.own == event.member
     assert membership.succeed() == []
@@ -384,6 +385,14 @@ def test_a_place_taken_later_makes_a_conflict_that_was_decided_the_other_way_ane
     raised = Member(replace(heir.node, succession=2))
     assert membership.merge(raised)[-1] == Event(EventKind.NAME_CONFLICT, former, raised)
     assert membership.find("alpha") == raised
+
+
+def test_a_verdict_on_a_record_of_before_does_not_hide_a_place() -> None:
+    heir = table(Member(ALPHA))
+    heir.succeed()
+    other = table(Member(OWN, DEAD), own=ALPHA)
+    assert other.merge(heir.own)
+    assert other.get(OWN.id) == heir.own
 
 
 def test_a_place_has_a_bound() -> None:

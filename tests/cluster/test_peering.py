@@ -93,6 +93,11 @@ class Node:
     def knows(self, *others: Node) -> None:
         self.peering.gossip(self.now_s, [Member(other.info) for other in others])
 
+    def record(self, state: MemberState = MemberState.ALIVE, *, later: int = 0) -> Member:
+        """It as others may hear of it; `later`: of how many incarnations from now."""
+        own = self.peering.membership.own
+        return replace(own, state=state, incarnation=own.incarnation + later)
+
     def peer(self, other: Node) -> Peer:
         peer = self.peering.peer(other.id)
         assert peer is not None
@@ -369,7 +374,7 @@ def test_a_goodbye_ends_the_session_and_is_final() -> None:
     assert stream is not None
     low.peering.said_goodbye(0.0, low.peer(high), stream, "bye")
     assert low.actions.take() == [("close", "1>2"), ("end", 2)]
-    assert low.state_of(high) == (MemberState.LEFT, 0)
+    assert low.state_of(high) == (MemberState.LEFT, 1)
     assert low.peering.met(0.0, high.peering.hello()).refusal == node_pb2.EXPELLED
 
 
@@ -391,7 +396,7 @@ def test_a_refused_connection_after_a_broken_stream_is_a_death() -> None:
     low.break_stream(high)
     low.peering.attempt_failed(low.now_s, peer, gone=True)
     assert low.actions.take() == [("attempt", 2), ("end", 2)]
-    assert low.state_of(high) == (MemberState.DEAD, 0)
+    assert low.state_of(high) == (MemberState.DEAD, 1)
     low.peering.attempt_failed(low.now_s, peer, gone=True)
     low.peering.gone(low.now_s, peer)
     assert low.actions.take() == []
@@ -402,7 +407,7 @@ def test_another_node_at_the_address_of_a_peer_is_its_death() -> None:
     low.break_stream(high)
     answer = Node(3).peering.met(0.0, low.peering.hello())
     assert low.peering.answered(0.0, low.peer(high), answer, "s") is None
-    assert low.state_of(high) == (MemberState.DEAD, 0)
+    assert low.state_of(high) == (MemberState.DEAD, 1)
     assert ("end", 2) in low.actions.take()
 
 
@@ -413,35 +418,35 @@ def test_a_verdict_of_others_ends_the_session_of_who_has_no_stream() -> None:
     low, high = connected()
     low.break_stream(high)
     low.actions.take()
-    low.peering.gossip(0.0, [Member(high.info, MemberState.DEAD)])
+    low.peering.gossip(0.0, [high.record(MemberState.DEAD)])
     assert low.actions.take() == [("end", 2)]
     assert low.peering.peer(2) is None
 
 
 def test_a_verdict_about_who_has_an_open_stream_is_passed_on_to_it_alone() -> None:
     low, high = connected()
-    verdict = Member(high.info, MemberState.DEAD)
+    verdict = high.record(MemberState.DEAD)
     low.actions.gossip()
     low.peering.gossip(0.0, [verdict])
     assert low.actions.take() == []
     assert low.actions.gossip() == {2: [verdict]}
-    assert low.state_of(high) == (MemberState.ALIVE, 0)
+    assert low.state_of(high) == (MemberState.ALIVE, 1)
 
 
 def test_an_old_verdict_about_who_has_an_open_stream_is_not_passed_on() -> None:
     low, high = connected()
-    low.peering.gossip(0.0, [Member(high.info, MemberState.ALIVE, 1)])
+    low.peering.gossip(0.0, [high.record(later=1)])
     low.actions.gossip()
-    low.peering.gossip(0.0, [Member(high.info, MemberState.DEAD)])
+    low.peering.gossip(0.0, [high.record(MemberState.DEAD)])
     assert low.actions.gossip() == {}
 
 
 def test_who_hears_of_its_own_death_raises_its_incarnation_and_tells_all() -> None:
     nodes = mesh(12)
     node = nodes[0]
-    node.peering.gossip(0.0, [Member(node.info, MemberState.DEAD)])
-    told = node.actions.gossip()
-    assert told == {other.id: [Member(node.peering.own, MemberState.ALIVE, 1)] for other in nodes[1:]}
+    back = node.record(later=1)
+    node.peering.gossip(0.0, [node.record(MemberState.DEAD)])
+    assert node.actions.gossip() == {other.id: [back] for other in nodes[1:]}
     assert node.actions.take() == [], "and keeps its sessions"
 
 
@@ -458,7 +463,7 @@ def test_who_is_told_in_a_refusal_that_it_is_dead_takes_the_consequences_and_ask
     assert low.actions.take() == [("attempt", 2)], "at once"
     connect(low, high)
     assert low.session(high) == high.session(low) != 0
-    assert high.state_of(low) == (MemberState.ALIVE, 1)
+    assert high.state_of(low) == (MemberState.ALIVE, 2)
 
 
 def test_an_old_refusal_does_not_end_the_session_that_followed_it() -> None:
@@ -535,7 +540,7 @@ def test_a_member_that_returns_is_dialed_and_no_more_met_as_one_of_the_dead() ->
     low.break_stream(high)
     low.peering._declare_dead(low.now_s, low.peer(high), "a verdict")
     low.actions.take()
-    low.peering.gossip(low.now_s, [Member(high.info, MemberState.ALIVE, 1)])
+    low.peering.gossip(low.now_s, [high.record(later=1)])
     assert low.actions.take() == [("attempt", 2)]
     low.peering.tick(low.now_s + REUNION_INTERVAL_S)
     assert ("reunite", 2) not in low.actions.take()
