@@ -196,7 +196,8 @@ class ModuleStore:
     # --- what comes in ----------------------------------------------------------------------
 
     async def put(self, data: bytes) -> bytes:
-        """Keep a module and return its hash. Never fails for want of disk: the module then stays in memory.
+        """Keep a module and return its hash. Never fails for want of disk: the module then stays in memory,
+        until the disk takes another one.
 
         Raises InvalidError if it is larger than MAX_MODULE_BYTES.
         """
@@ -208,18 +209,25 @@ class ModuleStore:
         async with self._changing:
             if self._touch(sha256):  # another task was faster
                 return sha256
-            if not self._fits(len(data)):
+            if not await self._write(sha256, data):
                 self._keep_in_memory(sha256, data)
                 return sha256
-            try:
-                await trio.to_thread.run_sync(write_atomically, self._directory, sha256, data)
-            except OSError as error:
-                self._disk_failed(error)
-                self._keep_in_memory(sha256, data)
-                return sha256
-            self._record(sha256, len(data))
+            for waiting, its_data in list(self._memory.items()):
+                await self._write(waiting, its_data)
         await self._evict_files()
         return sha256
+
+    async def _write(self, sha256: bytes, data: bytes) -> bool:
+        """Whether the disk took a module. The caller holds `_changing`."""
+        if not self._fits(len(data)):
+            return False
+        try:
+            await trio.to_thread.run_sync(write_atomically, self._directory, sha256, data)
+        except OSError as error:
+            self._disk_failed(error)
+            return False
+        self._record(sha256, len(data))
+        return True
 
     async def obtain(self, sha256: bytes, fetch: Fetch) -> bytes:
         """The bytes of a module: from the store, or through `fetch`, once however many wait for it.
@@ -311,6 +319,7 @@ class ModuleStore:
         self._sizes[sha256] = size
         self._stored_bytes += size
         self._verified.add(sha256)
+        self._memory_bytes -= len(self._memory.pop(sha256, b""))
         if not self._disk_works:
             self._disk_works = True
             _log.info("the module store works again", directory=str(self._directory))

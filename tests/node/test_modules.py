@@ -248,11 +248,16 @@ async def test_without_a_disk_what_was_fetched_lives_in_memory(tmp_path: Path) -
 async def test_a_store_that_could_not_be_opened_works_when_its_disk_does(tmp_path: Path) -> None:
     (tmp_path / "place").write_text("")
     store = await opened(tmp_path / "place")
-    await store.put(b"first")
+    first = await store.put(b"first")
+    assert store.statistics().memory_bytes == 5
     (tmp_path / "place").unlink()
     (tmp_path / "place").mkdir()
-    await store.put(b"module")
-    assert files(tmp_path / "place") == [f"{sha(b'module').hex()}.wasm"]
+    second = await store.put(b"module")
+    assert sorted(store.hashes()) == sorted([first, second])
+    assert store.statistics().memory_bytes == 0
+    again = await opened(tmp_path / "place")
+    assert await again.get(first) == b"first", "what was in memory is there as well"
+    assert await again.get(second) == b"module"
 
 
 async def test_what_is_not_the_store_s_is_left_alone_when_it_opens(tmp_path: Path) -> None:
