@@ -301,8 +301,10 @@ class Peers:
                 before = event.other.node.address
                 _log.info("node moved", peer=node.name, id=node.id, address=node.address, before=before)
                 self.bridge.post_to_asyncio(self.transport.drop_channel, before)
+            case EventKind.UPDATED:
+                _log.debug("node updated", peer=node.name, id=node.id, why=reason)
             case _:
-                _log.info(f"node {event.kind.value}", peer=node.name, id=node.id)
+                _log.info(f"node {event.kind.value}", peer=node.name, id=node.id, why=reason)
         if event.kind in _PUBLISHED:
             detail = f"at {node.address}" if event.kind is EventKind.JOINED else reason
             self.events.publish(_PUBLISHED[event.kind], node, detail)

@@ -548,7 +548,7 @@ cdef struct Partial:
     size_t total               # 0: none is under way
 
 cdef struct Peer:
-    Peer* next                 # of all; constant, as the next two
+    Peer* next                 # of all; constant, as the next three
     Peer* next_in_place
     Runtime* runtime
     int node_id
