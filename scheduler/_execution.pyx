@@ -14,9 +14,10 @@ from luna.scheduler._code cimport find_code
 from luna.scheduler._delivery cimport deliver, settle, tell
 from luna.scheduler._events cimport abandon_request, emit
 from luna.scheduler._failure cimport end_with_error, end_with_status, end_with_trap, log_failure
+from luna.scheduler._links cimport be_watched, link_to
 from luna.scheduler._output cimport hold
 from luna.scheduler._platform cimport *
-from luna.scheduler._process cimport be_watched, bury, drain, end, free_process, link_to
+from luna.scheduler._process cimport bury, drain, end, free_process
 from luna.scheduler._remote_spawn cimport report_to_peer
 from luna.scheduler._runqueue cimport requeue_preempted
 from luna.scheduler._signals cimport free_signal, new_signal, retain_output, set_text

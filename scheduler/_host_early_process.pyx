@@ -12,9 +12,10 @@ from luna.scheduler._early cimport *
 from luna.scheduler._guest cimport *
 from luna.scheduler._host_config cimport config_of, hand_on_directory, read_text, unknown_config
 from luna.scheduler._host_process cimport Birth, bear, may_spawn, narrowed, read_birth
+from luna.scheduler._links cimport forget_link, link_with
 from luna.scheduler._namespaces cimport allow_namespace, refuse_everything
 from luna.scheduler._platform cimport *
-from luna.scheduler._process cimport add_error, link_with
+from luna.scheduler._process cimport add_error
 from luna.scheduler._signals cimport *
 from luna.scheduler._types cimport *
 
@@ -99,8 +100,7 @@ cdef wasm_trap_t* unlink(void* env, wasmtime_caller_t* caller, wasmtime_val_raw_
     cdef int64_t pid = find_handle(process, args[0].i64)
     if pid == 0:
         return unknown(<Row*>env, b"process")
-    if process.links != NULL:
-        process.links.erase(pid)
+    forget_link(process, pid)
     deliver(
         process.runtime, new_signal(process.runtime, SIGNAL_UNLINK, process.pid),
         pid, process.environment, process,

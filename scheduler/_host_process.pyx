@@ -10,10 +10,11 @@ from libc.string cimport memchr
 from luna.scheduler._delivery cimport deliver
 from luna.scheduler._early cimport enter_environment, own_environment
 from luna.scheduler._guest cimport *
+from luna.scheduler._links cimport bind_to_node, forget_link, forget_watched, link_with, watch
 from luna.scheduler._namespaces cimport narrow_namespaces
 from luna.scheduler._output cimport new_output
 from luna.scheduler._platform cimport *
-from luna.scheduler._process cimport add_error, bind_to_node, free_process, launch, link_with, new_process, watch
+from luna.scheduler._process cimport add_error, free_process, launch, new_process
 from luna.scheduler._signals cimport *
 from luna.scheduler._table cimport is_alive
 from luna.scheduler._types cimport *
@@ -239,8 +240,7 @@ cdef void send_plain(Process* process, int kind, int64_t target) noexcept nogil:
 
 cdef wasm_trap_t* unlink(void* env, wasmtime_caller_t* caller, wasmtime_val_raw_t* args, size_t count) noexcept nogil:
     cdef Process* process = caller_process(caller)
-    if process.links != NULL:
-        process.links.erase(args[0].i64)
+    forget_link(process, args[0].i64)
     send_plain(process, SIGNAL_UNLINK, args[0].i64)
     return NULL
 
@@ -255,8 +255,7 @@ cdef wasm_trap_t* monitor(void* env, wasmtime_caller_t* caller, wasmtime_val_raw
 
 cdef wasm_trap_t* stop_monitoring(void* env, wasmtime_caller_t* caller, wasmtime_val_raw_t* args, size_t count) noexcept nogil:
     cdef Process* process = caller_process(caller)
-    if process.watching != NULL:
-        process.watching.erase(args[0].i64)
+    forget_watched(process, args[0].i64)
     send_plain(process, SIGNAL_STOP_MONITORING, args[0].i64)
     return NULL
 

@@ -7,12 +7,8 @@ cdef void drain(Process* process) noexcept nogil
 cdef void end_wait(Process* process, int64_t result) noexcept nogil
 cdef void end(Process* process, int kind, int code, const char* text) noexcept nogil
 cdef void take_as_scratch(Process* process, Signal* signal) noexcept nogil
+cdef void arrive(Process* process, Signal* signal) noexcept nogil
 cdef void bury(Process* process) noexcept nogil
 cdef void free_process(Process* process) noexcept nogil
-cdef uint32_t link_to(Process* process, int64_t peer, int64_t theirs, int64_t mine, uint32_t session) noexcept nogil
-cdef void link_with(Process* process, int64_t target, int64_t tag, int how) noexcept nogil
-cdef void watch(Process* process, int64_t target, uint64_t environment) noexcept nogil
-cdef uint32_t bind_to_node(Process* process, int64_t peer, uint32_t session) noexcept nogil
-cdef void be_watched(Process* process, int64_t watcher, uint32_t session) noexcept nogil
 cdef int reserve_host_bytes(Process* process, int64_t bytes) noexcept nogil
 cdef uint64_t add_error(Process* process, const char* text, size_t size) noexcept nogil

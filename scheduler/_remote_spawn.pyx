@@ -19,10 +19,11 @@ from luna.scheduler._code cimport find_module, module_id_of, release_module
 from luna.scheduler._delivery cimport deliver
 from luna.scheduler._guest cimport fail, fail_out_of_bounds, is_utf8, set_deadline, span
 from luna.scheduler._host_process cimport Birth, bear, child_config, spawn_failed
+from luna.scheduler._links cimport bind_to_node
 from luna.scheduler._output cimport new_output
 from luna.scheduler._peers cimport current_session, find_peer, is_crowded, queue_bytes
 from luna.scheduler._platform cimport *
-from luna.scheduler._process cimport bind_to_node, end, free_process, launch, new_process
+from luna.scheduler._process cimport end, free_process, launch, new_process
 from luna.scheduler._signals cimport *
 from luna.scheduler._spawn_wire cimport *
 from luna.scheduler._types cimport *
