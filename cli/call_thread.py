@@ -12,7 +12,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
@@ -23,6 +23,10 @@ _T = TypeVar("_T")
 CLOSE_TIMEOUT_S = 2.0
 """seconds for cancelling a call and closing the channel; it takes milliseconds, and at worst the thread, a
 daemon, ends with the process."""
+
+NOTICE_S = 0.2
+"""seconds after which a wait is begun anew. A Ctrl-C that came just before the wait began does not end it,
+since the system saw nothing to interrupt; it is noticed then."""
 
 
 class CallThread:
@@ -62,11 +66,18 @@ class CallThread:
         assert not self._cancelled
         self._work.put(work)
         try:
-            outcome: _Outcome[_T] = self._outcomes.get()
+            outcome: _Outcome[_T] = self._wait()
         except KeyboardInterrupt:
             self._cancelled = True  # its outcome, when it comes, must not be taken for another's
             raise
         return outcome.unwrap()
+
+    def _wait(self) -> _Outcome[Any]:
+        while True:
+            try:
+                return self._outcomes.get(timeout=NOTICE_S)
+            except Empty:
+                continue
 
     def track(self, call: _T) -> _T:
         """Note the gRPC call under way, for `cancel`, and return it. Called by the work that `run` runs."""
